@@ -1,0 +1,144 @@
+"""MSGAN (Malakshan et al., 2022), see jfsr/methods/msgan.py and configs/README.md for commands and results.
+
+Variants, joined by commas after the colon, with key=value overrides anywhere among them::
+
+    x8 (default) | x16          16×16 or 8×8 faces to 128×128
+    generator | msgan | msgan_pa | joint (default)    the rows of Table 4
+    bicubic                     clean bicubic low resolution instead of the paper's degradation
+    device                      degrade on the accelerator instead of in tf.data
+    quick                       small networks, synthetic heads, our own rulers: minutes on two CPU cores
+    faces                       reduced networks on a folder of real faces (data.sources.*.dir)
+    debug                       anything above in seconds
+"""
+
+from ml_collections import ConfigDict
+
+from jfsr.config import parse
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """The run that ``arg`` describes."""
+    return parse(arg, VARIANTS, base())
+
+
+def base() -> ConfigDict:
+    """The paper's ×8 run. DEVIATES lines mark what the paper does not say."""
+    c = ConfigDict()
+    c.method = "msgan"
+    c.seed = 0
+    c.scale = 8
+    c.parallel = "pmap"
+
+    c.model = ConfigDict({"features": 64, "growth": 32, "blocks": (23, 23), "skip": "none", "remat": False})
+    c.model.dtype = "float32"
+    c.disc = ConfigDict({"widths": (64, 128, 256, 512)})
+
+    c.loss = ConfigDict({"adversarial": "bce", "perceptual_stages": (128,), "norm_momentum": 0.01})
+    # DEVIATES: the paper lists four stages for ×16 only; alpha goes by resolution.
+    c.alpha = ConfigDict({"r16": 0.001, "r32": 0.005, "r64": 0.01, "r128": 1.0})
+    c.weights = ConfigDict({"l1": 1.0, "adv": 0.01, "lpips": 0.001, "ip": 0.1})
+    c.weights.update({"pa": 0.1, "est": 1.0, "sim": 0.2, "m": 0.01, "mse": 0.01, "pose": 1.0})
+    c.frozen = ConfigDict({"pose": "hopenet", "identity": "facenet", "perceptual": "lpips_alex"})
+
+    # DEVIATES: optimizer, rates, batch (16 per device) and lengths are ours, the paper is silent.
+    c.optim = ConfigDict({"b1": 0.9, "b2": 0.99, "lr_pixel": 2e-4, "lr_joint": 1e-4, "lr_d": 1.0})
+    c.optim.update({"drops": (0.5, 0.75, 0.9), "drop": 0.5, "ema": 0.999})
+    c.train = ConfigDict({"batch": 16, "pixel_steps": 200_000, "joint_steps": 200_000})
+    c.train.update({"guard": True, "max_bad_run": 20})
+
+    c.data = ConfigDict({"flip": 0.5, "jitter": 0.0, "shuffle": True, "degradation": "paper", "degrade_on": "host"})
+    c.data.sources = ConfigDict()
+    c.data.sources.heads = source("synthetic_heads", split="train")
+    c.val = ConfigDict({"source": source("synthetic_heads", split="validation"), "limit": 128, "batch": 16})
+
+    c.log = ConfigDict({"every": 100, "val_every": 2000, "samples_every": 2000, "samples": 6})
+    c.checkpoint = ConfigDict({"every": 2000, "keep": 3, "best": "val/psnr", "mode": "max"})
+    return c
+
+
+def source(reader: str, *, dir: str = "", split: str = "", crop: str = "none", margin: float = 1.0, weight: float = 1.0):
+    """One data source."""
+    return ConfigDict({"reader": reader, "dir": dir, "split": split, "crop": crop, "margin": margin, "weight": weight})
+
+
+def _x8(c):
+    c.scale = 8
+
+
+def _x16(c):
+    c.scale = 16
+
+
+def _generator(c):
+    c.train.pixel_steps, c.train.joint_steps = c.train.pixel_steps + c.train.joint_steps, 0
+
+
+def _msgan(c):
+    c.weights.pose = 0.0
+
+
+def _msgan_pa(c):
+    c.weights.est = c.weights.sim = c.weights.m = 0.0
+
+
+def _joint(c):
+    pass
+
+
+def _bicubic(c):
+    c.data.degradation = "bicubic"
+
+
+def _device(c):
+    c.data.degrade_on = "device"
+
+
+def _quick(c):
+    # Small enough for two CPU cores; the residual over bicubic makes the first steps useful.
+    c.model.update({"features": 32, "growth": 16, "blocks": (2, 2), "skip": "bicubic"})
+    c.disc.widths = (16, 32, 64, 128)
+    c.frozen.update({"pose": "small_pose", "identity": "small_identity", "perceptual": ""})
+    c.weights.lpips = 0.0
+    c.optim.update({"lr_pixel": 1e-3, "lr_joint": 5e-4})
+    c.train.update({"batch": 8, "pixel_steps": 400, "joint_steps": 600})
+    c.data.degradation = "bicubic"
+    c.log.update({"every": 25, "val_every": 500, "samples_every": 500})
+    c.checkpoint.update({"every": 500, "keep": 2})
+
+
+def _faces(c):
+    # Real faces; folders are the user's: --config=configs/msgan.py:faces,data.sources.landmarks.dir=…
+    c.model.update({"features": 48, "growth": 24, "blocks": (3, 3), "skip": "bicubic"})
+    c.disc.widths = (32, 64, 128, 256)
+    c.frozen.update({"pose": "lightpose", "identity": "mobilefacenet", "perceptual": ""})
+    c.weights.lpips = 0.0
+    c.optim.update({"lr_pixel": 5e-4, "lr_joint": 3e-4})
+    c.train.update({"batch": 8, "pixel_steps": 4000, "joint_steps": 3000})
+    c.data.degradation = "bicubic"
+    c.data.sources = ConfigDict()
+    c.data.sources.landmarks = source("folder", crop="landmark_box", margin=1.2, weight=0.4)
+    c.data.sources.web = source("folder", crop="eyes_mouth", margin=1.2, weight=0.4)
+    c.data.sources.identities = source("folder", crop="center", margin=0.8, weight=0.2)
+    c.data.jitter = 0.05
+    c.val.source = source("folder", crop="landmark_box", margin=1.2)
+    c.log.update({"every": 50, "val_every": 500, "samples_every": 500})
+    c.checkpoint.update({"every": 250, "keep": 2})
+
+
+def _debug(c):
+    c.model.update({"features": 8, "growth": 4, "blocks": (1, 1), "skip": "bicubic"})
+    c.disc.widths = (4, 8, 8, 8)
+    c.frozen.update({"pose": "small_pose", "identity": "small_identity", "perceptual": ""})
+    c.weights.lpips = 0.0
+    c.train.update({"batch": 4, "pixel_steps": 2 if c.train.pixel_steps else 0})
+    c.train.joint_steps = 2 if c.train.joint_steps else 0
+    c.val.update({"limit": 4, "batch": 4})
+    c.log.update({"every": 1, "val_every": 2, "samples_every": 2, "samples": 2})
+    c.checkpoint.update({"every": 2, "keep": 2})
+
+
+VARIANTS = {
+    "x8": _x8, "x16": _x16,
+    "generator": _generator, "msgan": _msgan, "msgan_pa": _msgan_pa, "joint": _joint,
+    "bicubic": _bicubic, "device": _device, "quick": _quick, "faces": _faces, "debug": _debug,
+}  # fmt: skip

@@ -1,0 +1,151 @@
+"""The command line: jfsr restore | export | port | data."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import sys
+import warnings
+from typing import Any
+
+# Nothing heavy is imported before a command needs it: `jfsr --help` answers at once.
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command; 0 if it worked, 2 with one clear line if the input was wrong."""
+    parser = argparse.ArgumentParser(prog="jfsr", description="Joint face super-resolution.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    restore = commands.add_parser("restore", help="restore tiny, already cropped faces")
+    restore.add_argument("images", nargs="+", metavar="IMAGE", help="a cropped face of any size, e.g. 16×16")
+    restore.add_argument("--checkpoint", required=True, help="workdir of train.py, or bundle of 'jfsr export'")
+    restore.add_argument("-o", "--out", required=True, help="folder for the PNGs")
+    restore.add_argument("--step", default="best", help="checkpoint of a workdir: best (default), last, or a number")
+    restore.add_argument("--no-pose", action="store_true", help="do not read the head pose of the results")
+    restore.add_argument("--overwrite", action="store_true", help="replace PNGs of an earlier call")
+    restore.set_defaults(run=_restore)
+
+    export = commands.add_parser("export", help="make a bundle (parameters and config) of a workdir")
+    export.add_argument("workdir")
+    export.add_argument("-o", "--out", required=True, help="folder to make")
+    export.add_argument("--step", default="best", help="best (default), last, or a number")
+    export.set_defaults(run=_export)
+
+    port = commands.add_parser("port", help="turn a published PyTorch file into weights for jfsr (needs torch)")
+    port.add_argument("name", nargs="?", help="network, see --list")
+    port.add_argument("file", nargs="?", help="the published file")
+    port.add_argument("-o", "--out", help="where to write; by default the weights folder")
+    port.add_argument("--list", action="store_true", help="every network, where it is published, whether it is here")
+    port.set_defaults(run=_port)
+
+    data = commands.add_parser("data", help="build or check data sets")
+    actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
+    build = actions.add_parser("build", help="render the synthetic heads")
+    build.add_argument("name", choices=["synthetic_heads"])
+    build.add_argument("--dir", default="", help="TFDS's data folder, by default its own")
+    build.set_defaults(run=_data_build)
+    check = actions.add_parser("check", help="read every image and label of a folder and say what is wrong")
+    check.add_argument("dir")
+    check.set_defaults(run=_data_check)
+
+    args = parser.parse_args(argv)
+    try:
+        return args.run(args) or 0
+    except (ValueError, OSError, ImportError) as error:
+        print(f"jfsr: {error}", file=sys.stderr)
+        return 2
+
+
+def _restore(args: argparse.Namespace) -> None:
+    from PIL import Image
+
+    from jfsr import api
+    from jfsr.data.datasets.folder import read_image
+
+    out = pathlib.Path(args.out)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file; -o takes a folder")
+    files = [pathlib.Path(f) for f in args.images]
+    missing = [str(f) for f in files if not f.is_file()]
+    if missing:
+        raise ValueError(f"no such image: {', '.join(missing)}")
+    pictures = [read_image(f) for f in files]  # all are read before anything is written
+    targets = _names(files, out)
+    _refuse_to_replace(targets, files, overwrite=args.overwrite)
+    restorer = api.load(args.checkpoint, step=_step(args.step))
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        faces = restorer(pictures)
+    for note in {str(n.message) for n in notes}:
+        print(f"note: {note}", file=sys.stderr)
+    poses: Any = [None] * len(faces)
+    if not args.no_pose:
+        try:
+            poses = restorer.pose(faces)
+        except ValueError as error:  # the faces do not depend on it
+            print(f"note: no head pose: {error}", file=sys.stderr)
+    out.mkdir(parents=True, exist_ok=True)
+    for target, face, pose in zip(targets, faces, poses, strict=True):
+        Image.fromarray(face).save(target)
+        tail = "" if pose is None else "  yaw {:+6.1f}°  pitch {:+6.1f}°  roll {:+6.1f}°".format(*pose)
+        print(f"{target}{tail}")
+
+
+def _names(files: list[pathlib.Path], out: pathlib.Path) -> list[pathlib.Path]:
+    """One target per file; files of one name from several folders keep their folder in it."""
+    stems = [f.stem for f in files]
+    names = [s if stems.count(s) == 1 else f"{f.parent.name}_{s}" for f, s in zip(files, stems, strict=True)]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise ValueError(f"several images would become {out / twice[0]}.png; restore them into different folders")
+    return [out / f"{n}.png" for n in names]
+
+
+def _refuse_to_replace(targets: list[pathlib.Path], files: list[pathlib.Path], *, overwrite: bool) -> None:
+    """An input is never replaced, a result of an earlier call only on demand."""
+    inputs = {f.resolve() for f in files}
+    for target in targets:
+        if target.resolve() in inputs:
+            raise ValueError(f"{target} is an input and would be replaced; give another folder with -o")
+        if target.exists() and not overwrite:
+            raise ValueError(f"{target} exists; give another folder with -o, or --overwrite")
+
+
+def _step(text: str) -> int | str:
+    return int(text) if text.isdigit() else text
+
+
+def _export(args: argparse.Namespace) -> None:
+    from jfsr import export
+
+    print(export.export_bundle(args.workdir, args.out, step=_step(args.step)))
+
+
+def _port(args: argparse.Namespace) -> None:
+    from jfsr.frozen import zoo
+
+    if args.list:
+        print(zoo.describe())
+        return
+    if not args.name or not args.file:
+        raise ValueError("port takes a network's name and its published file; 'jfsr port --list' shows both")
+    print(zoo.port_file(args.name, args.file, args.out))
+
+
+def _data_build(args: argparse.Namespace) -> None:
+    from jfsr.data.datasets import synthetic_heads
+
+    builder = synthetic_heads.build(args.dir)
+    print(f"{builder.data_path}: {builder.info.splits}")
+
+
+def _data_check(args: argparse.Namespace) -> int:
+    from jfsr.data.datasets.folder import Folder
+
+    folder = Folder(args.dir, check="decode")
+    print(folder.report())
+    return 2 if folder.skipped else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

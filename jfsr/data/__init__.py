@@ -1,0 +1,1 @@
+"""From files to batches: data sets, crops, degradation, heatmaps, the two pipelines."""

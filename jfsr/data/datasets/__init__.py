@@ -1,0 +1,1 @@
+"""TFDS builders and readers, one data set a file."""

@@ -1,0 +1,280 @@
+"""The degradation of MSGAN (equation 17, sections IV-C and IV-D) in JAX, and the clean LR operator.
+
+Four steps in an order that is shuffled for every image: Gaussian blur, motion blur, down-sampling, white noise. What
+comes after the down-sampling acts on the small image. All randomness is drawn first, into a :class:`Recipe`; applying
+a recipe is deterministic, and ``degrade_tf.py`` gives the same image from the same recipe.
+
+What the paper leaves open, decided here for both files:
+
+* Borders are mirrored without repeating the edge pixel (NumPy's ``reflect``, SciPy's ``mirror``).
+* Bilinear and bicubic down-sampling are antialiased: they are PIL's. Aliasing is what ``nearest`` contributes; it
+  takes PIL's pixel, the one at ``i·s + s // 2``.
+* A kernel larger than the image it acts on is cut to the largest odd size that fits, about its centre, and scaled back
+  to sum 1. Should a motion kernel have less than 1 % of its mass inside the cut, nothing is blurred.
+* The image is clipped to [0, 1] once, at the end: the steps stay linear, as (17) writes them, and the noise unbiased.
+
+Every step is a pair of small matrix products ``A @ x @ A.T`` on channels-first images, except motion blur, an FFT.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
+
+from jfsr.data.motion_blur import sample_psf
+
+GAUSS, MOTION, DOWN, NOISE = range(4)
+KINDS = ("bilinear", "bicubic", "nearest")
+PROBABILITY = 0.5
+GAUSS_SIZES = tuple(range(7, 22, 2))
+GAUSS_SIGMA = (0.1, 2.8)
+NOISE_LEVELS = 25
+MIN_CUT_MASS = 0.01
+RADII = GAUSS_SIZES[-1] // 2 + 1
+
+# Accelerators multiply float32 matrices in fewer bits unless told otherwise; the two degradations agree to 1e-4.
+_einsum = functools.partial(jnp.einsum, precision=lax.Precision.HIGHEST)
+
+
+# Recipes are arrays on the device, or NumPy's after ``jax.device_get``.
+Leaf = Array | np.ndarray
+
+
+@flax.struct.dataclass
+class Recipe:
+    """Everything random about the degradation of one image; ``sample_recipe`` draws it, leading axes are a batch.
+
+    Attributes:
+      order: permutation of (GAUSS, MOTION, DOWN, NOISE): order[0] is done first.
+      gauss_on, motion_on, noise_on: whether that step is done at all; the down-sampling always is.
+      gauss_size: width of the Gaussian kernel, odd, in pixels of the image it meets.
+      gauss_sigma: its standard deviation in the same pixels.
+      motion_psf: motion kernel, sum 1, k odd.
+      down_kind: index into KINDS.
+      noise_sigma: standard deviation of the noise, images in [0, 1].
+      noise: standard normal field at HR size; noise on the small image takes its top left corner.
+    """
+
+    order: Int[Leaf, "*b 4"]
+    gauss_on: Bool[Leaf, "*b"]
+    gauss_size: Int[Leaf, "*b"]
+    gauss_sigma: Float[Leaf, "*b"]
+    motion_on: Bool[Leaf, "*b"]
+    motion_psf: Float[Leaf, "*b k k"]
+    down_kind: Int[Leaf, "*b"]
+    noise_on: Bool[Leaf, "*b"]
+    noise_sigma: Float[Leaf, "*b"]
+    noise: Float[Leaf, "*b h w 3"]
+
+
+def sample_recipe(key: PRNGKeyArray | UInt32[Array, "2"], *, size: int = 128, scale: int) -> Recipe:
+    """Draws the degradation of one HR image of ``size`` pixels (MSGAN, IV-D); a pure function of the key.
+
+    The noise field is zero where it would not be used: everywhere without noise, outside the small image's corner
+    where noise comes after the down-sampling.
+
+    Raises:
+      ValueError: where the scale does not divide the size.
+    """
+    small = low_res_size(size, scale)
+    return _sample_noise(key, _sample_steps(key, size), size, small)
+
+
+def _sample_steps(key, size):
+    """The recipe with no noise field yet."""
+    numbers, psf, _ = jax.random.split(key, 3)
+    u = jax.random.uniform(numbers, (11,))
+    low, high = GAUSS_SIGMA
+    return Recipe(
+        order=jnp.argsort(u[:4]).astype(jnp.int32),
+        gauss_on=u[4] < PROBABILITY,
+        gauss_size=GAUSS_SIZES[0] + 2 * (u[5] * len(GAUSS_SIZES)).astype(jnp.int32),
+        gauss_sigma=low + (high - low) * u[6],
+        motion_on=u[7] < PROBABILITY,
+        motion_psf=sample_psf(psf, size=size),
+        down_kind=(u[8] * len(KINDS)).astype(jnp.int32),
+        noise_on=u[9] < PROBABILITY,
+        noise_sigma=(1 + jnp.floor(u[10] * NOISE_LEVELS)) / 255,
+        noise=jnp.zeros((0, 0, 3)),
+    )
+
+
+def _sample_noise(key, recipe, size, small):
+    """The recipe with its noise field. Normal numbers are the dearest part of the degradation: only those used."""
+    _, _, noise = jax.random.split(key, 3)
+    first = jnp.argmax(recipe.order == NOISE) < jnp.argmax(recipe.order == DOWN)
+    fields = [
+        lambda: jnp.zeros((size, size, 3)),
+        lambda: jnp.zeros((size, size, 3)).at[:small, :small].set(jax.random.normal(noise, (small, small, 3))),
+        lambda: jax.random.normal(noise, (size, size, 3)),
+    ]
+    return recipe.replace(noise=lax.switch(recipe.noise_on * (1 + first), fields))
+
+
+def apply_recipe(image: Float[Array, "h w 3"], recipe: Recipe, *, scale: int) -> Float[Array, "h2 w2 3"]:
+    """Degrades one image in [0, 1] as the recipe says; returns [h / scale, w / scale, 3] in [0, 1].
+
+    Raises:
+      ValueError: where the scale does not divide the image.
+    """
+    small = [low_res_size(n, scale) for n in image.shape[:2]]
+    done = jnp.stack([recipe.gauss_on, recipe.motion_on, jnp.array(False), recipe.noise_on])[recipe.order]
+    slot, down_at = jnp.arange(4), jnp.argmax(recipe.order == DOWN)
+    # The size of the image changes once, at a step known only at run time. So the four slots are run through at either
+    # size, and a slot that is off or belongs to the other size does nothing: it reads DOWN, which has no work there.
+    before = jnp.where(done & (slot < down_at), recipe.order, DOWN)
+    after = jnp.where(done & (slot > down_at), recipe.order, DOWN)
+
+    x = _run(jnp.moveaxis(image, -1, 0), before, recipe)
+    rows, columns = (
+        jnp.stack([resize_matrix(n, m, kind) for kind in KINDS]) for n, m in zip(image.shape[:2], small, strict=True)
+    )
+    x = _both_sides(rows[recipe.down_kind], x, columns[recipe.down_kind])
+    x = _run(x, after, recipe)
+    return jnp.clip(jnp.moveaxis(x, 0, -1), 0.0, 1.0)
+
+
+def degrade(
+    key: PRNGKeyArray | UInt32[Array, "2"],
+    hr: Float[Array, "b h w 3"],
+    positions: Int[Array, " b"],
+    *,
+    scale: int,
+) -> Float[Array, "b h2 w2 3"]:
+    """Degrades a batch of square images in [0, 1], each by a recipe of its own.
+
+    The recipe of an image depends on the key and its position (the global example counter) alone, so neither the
+    composition of the batch nor the number of devices changes the result.
+
+    Raises:
+      ValueError: for images that are not square, or where the scale does not divide them.
+    """
+    _, size, width, _ = hr.shape
+    if size != width:
+        raise ValueError(f"degrade needs square images, got {size}x{width}: crop them first")
+    small = low_res_size(size, scale)
+    keys = jax.vmap(functools.partial(jax.random.fold_in, key))(positions)
+    steps = jax.vmap(functools.partial(_sample_steps, size=size))(keys)
+
+    # One image at a time: vmap would compute every branch of the switches for every image.
+    def one(image_key_steps):
+        image, key, steps = image_key_steps
+        return apply_recipe(image, _sample_noise(key, steps, size, small), scale=scale)
+
+    return lax.map(one, (hr, keys, steps))
+
+
+def clean_lr(hr: Float[Array, "*b h w 3"], *, scale: int) -> Float[Array, "*b h2 w2 3"]:
+    """PIL's antialiased bicubic down-sampling by ``scale``, in [0, 1]: the clean LR operator.
+
+    Columns first, then rows, clipped to [0, 1] after either, as PIL does on 8-bit images: without the first clip the
+    overshoot at a black-and-white edge would differ by 10 grey levels. From ``Image.resize(..., BICUBIC)`` of the 8-bit
+    image this differs by the rounding of the two passes only, about one grey level at most.
+    """
+    rows, columns = (resize_matrix(n, low_res_size(n, scale), "bicubic") for n in hr.shape[-3:-1])
+    x = jnp.clip(_einsum("jw,...hwc->...hjc", columns, hr), 0.0, 1.0)
+    return jnp.clip(_einsum("ih,...hjc->...ijc", rows, x), 0.0, 1.0)
+
+
+def low_res_size(size: int, scale: int) -> int:
+    """Pixels of the LR side, size / scale; ValueError where that is not a whole number of pixels."""
+    if scale < 1 or size % scale:
+        raise ValueError(f"an image of {size} px cannot be down-sampled by {scale}: choose a scale that divides it")
+    return size // scale
+
+
+def odd_fit(h: int, w: int) -> int:
+    """The largest odd kernel that fits into an image of h × w pixels."""
+    return min(h, w) - 1 + min(h, w) % 2
+
+
+def fast_length(n: int) -> int:
+    """The next FFT length from n on that has no prime factor above 5."""
+    rest = n
+    for prime in (2, 3, 5):
+        while rest % prime == 0:
+            rest //= prime
+    return n if rest == 1 else fast_length(n + 1)
+
+
+@functools.cache
+def resize_matrix(n: int, m: int, kind: str) -> Float[np.ndarray, "m n"]:
+    """The matrix that down-samples n pixels to m as PIL's ``Image.resize`` does (``Resample.c``).
+
+    Bilinear and bicubic (a = -0.5) filters are stretched by n / m, which is the antialiasing; rows sum to 1.
+    """
+    scale = n / m
+    centre = (np.arange(m)[:, None] + 0.5) * scale
+    if kind == "nearest":
+        return (np.floor(centre) == np.arange(n)).astype(np.float32)
+    d = np.abs(np.arange(n) + 0.5 - centre) / scale
+    if kind == "bilinear":
+        weights = np.maximum(0.0, 1 - d)
+    else:
+        near, far = (1.5 * d - 2.5) * d**2 + 1, ((-0.5 * d + 2.5) * d - 4) * d + 2
+        weights = np.where(d < 1, near, np.where(d < 2, far, 0.0))
+    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+
+
+@functools.cache
+def mirror_shifts(n: int) -> Float[np.ndarray, "r n n"]:
+    """S[d] @ x sums the two neighbours at distance d (d = 0: the pixel itself) of n pixels with mirrored borders.
+
+    A symmetric filter with taps t_0 … t_r is then the matrix Σ_d t_d S[d]. Distances that reach beyond the mirror image
+    (d ≥ n) are zero: a kernel that fits the image does not use them.
+    """
+    shifts = np.zeros((RADII, n, n), np.float32)
+    for d in range(min(RADII, n)):
+        for sign in (-1, 1) if d else (1,):
+            target = np.abs(np.arange(n) + sign * d)
+            shifts[d, np.arange(n), np.minimum(target, 2 * (n - 1) - target)] += 1
+    return shifts
+
+
+def _both_sides(rows, x, columns):
+    """Rows @ x @ columns.T for each channel of [3, h, w]."""
+    return _einsum("ih,chw,jw->cij", rows, x, columns)
+
+
+def _run(x, steps, recipe):
+    """Carries out four steps on one channels-first image whose size stays; DOWN means none."""
+    branches = [
+        lambda x: _gauss(x, recipe.gauss_size, recipe.gauss_sigma),
+        lambda x: _motion(x, recipe.motion_psf),
+        lambda x: x,
+        lambda x: _noise(x, recipe.noise_sigma, recipe.noise),
+    ]
+    return lax.scan(lambda x, step: (lax.switch(step, branches, x), None), x, steps)[0]
+
+
+def _gauss(x, size, sigma):
+    _, h, w = x.shape
+    d = jnp.arange(RADII)
+    taps = jnp.where(d <= jnp.minimum(size, odd_fit(h, w)) // 2, jnp.exp(-0.5 * (d / sigma) ** 2), 0.0)
+    taps = taps / (2 * jnp.sum(taps) - taps[0])
+    rows, columns = (_einsum("d,dij->ij", taps, mirror_shifts(n)) for n in (h, w))
+    return _both_sides(rows, x, columns)
+
+
+def _motion(x, psf):
+    _, h, w = x.shape
+    cut = max(0, (psf.shape[0] - odd_fit(h, w)) // 2)
+    psf = psf[cut : psf.shape[0] - cut, cut : psf.shape[1] - cut]
+    reach, mass = psf.shape[0] // 2, jnp.sum(psf)
+    psf = jnp.where(mass < MIN_CUT_MASS, jnp.zeros_like(psf).at[reach, reach].set(1.0), psf / mass)
+    lengths = (fast_length(h + 2 * reach), fast_length(w + 2 * reach))
+    padded = jnp.pad(x, ((0, 0), (reach, reach), (reach, reach)), mode="reflect")
+    blurred = jnp.fft.irfft2(jnp.fft.rfft2(padded, lengths) * jnp.fft.rfft2(psf[None], lengths), lengths)
+    # The product wraps around; the pixels that the whole kernel reached from inside the padding are untouched by that.
+    return blurred[:, 2 * reach : 2 * reach + h, 2 * reach : 2 * reach + w]
+
+
+def _noise(x, sigma, noise):
+    _, h, w = x.shape
+    return x + sigma * jnp.moveaxis(noise[:h, :w], -1, 0)

@@ -1,0 +1,102 @@
+"""The faces that every evaluation scores: each original beside its bicubic enlargement and ours, as 8-bit images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
+
+from jfsr.data.records import Record, Source
+from jfsr.metrics import to_8bit
+
+METHODS = ("original", "bicubic", "ours")
+
+Predict = Callable[[Float[np.ndarray, "b h w 3"]], Float[np.ndarray, "b H W 3"]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Faces:
+    """Some faces without padding: 8-bit images of the same size by method, and their labels.
+
+    Attributes:
+      names: of the records.
+      position: index of each face in its source.
+      lr: low resolution, uint8.
+      images: uint8 [n, H, W, 3] by method, see :data:`METHODS`.
+      pose_deg: true (yaw, pitch, roll), NaN = unknown.
+      landmarks_px: NaN = unknown.
+    """
+
+    names: list[str]
+    position: Int[np.ndarray, " n"]
+    lr: UInt8[np.ndarray, "n h w 3"]
+    images: dict[str, UInt8[np.ndarray, "n H W 3"]]
+    pose_deg: Float[np.ndarray, "n 3"]
+    landmarks_px: Float[np.ndarray, "n 68 2"]
+
+
+def compare(predict: Predict, batches: Iterable[dict[str, Any]]) -> Iterator[Faces]:
+    """Runs a system over evaluation batches and drops their padding.
+
+    Args:
+      predict: [b, h, w, 3] in [0, 1] -> [b, H, W, 3], e.g. ``Restorer.predict``; always called with the full batch.
+      batches: of ``pipeline.eval_batches``.
+    """
+    for batch in batches:
+        keep = np.asarray(batch["mask"])
+        ours = to_8bit(np.asarray(predict(batch["lr"])))[keep]
+        lr, hr = to_8bit(batch["lr"])[keep], to_8bit(batch["hr"])[keep]
+        yield Faces(
+            names=[name for name, real in zip(batch["names"], keep, strict=True) if real],
+            position=np.asarray(batch["position"])[keep],
+            lr=lr,
+            images={"original": hr, "bicubic": enlarge(lr, size=hr.shape[1]), "ours": ours},
+            pose_deg=np.asarray(batch["pose_deg"])[keep],
+            landmarks_px=np.asarray(batch["landmarks_px"])[keep],
+        )
+
+
+def enlarge(lr: UInt8[np.ndarray, "n h w 3"], *, size: int) -> UInt8[np.ndarray, "n H W 3"]:
+    """The baseline: PIL's bicubic enlargement of the 8-bit low resolution, clipped and rounded by PIL."""
+    return np.stack([np.asarray(Image.fromarray(x).resize((size, size), Image.Resampling.BICUBIC)) for x in lr])
+
+
+class Pick:
+    """Some records of a source, by their indices, as a source."""
+
+    def __init__(self, source: Source, indices: Sequence[int]):
+        self.source, self.indices, self.name = source, indices, source.name
+
+    def __len__(self) -> int:
+        """Number of records picked."""
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Record:
+        """The record of one pick."""
+        return self.source[int(self.indices[index])]
+
+
+def usable(source: Source, *, limit: int = 0) -> tuple[Pick, list[str]]:
+    """The records of a source that can be read and cropped, and for each of the others the reason why not.
+
+    Args:
+      source: cropped faces.
+      limit: only the first so many records of the source; 0 = all.
+
+    Raises:
+      ValueError: not one record is usable; says why the first one is not.
+    """
+    indices, reasons = [], []
+    for index in range(min(limit or len(source), len(source))):
+        try:
+            source[index]
+            indices.append(index)
+        except ValueError as error:  # a picture that cannot be decoded, or a label that the crop needs and lacks
+            reasons.append(str(error))
+    if not indices:
+        raise ValueError(f"no face of {source.name} can be scored: {reasons[0] if reasons else 'it is empty'}")
+    return Pick(source, indices), reasons

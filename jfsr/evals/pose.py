@@ -1,0 +1,76 @@
+"""What a frozen pose network reads off the original, the bicubic enlargement and ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from jfsr import metrics
+from jfsr.evals.faces import METHODS, Faces
+from jfsr.geometry import POSE_NAMES
+
+Read = Callable[[UInt8[np.ndarray, "n h w 3"]], Float[np.ndarray, "n 3"]]
+CHUNK = 32  # faces per call of the compiled program
+
+
+def reader(ruler: Any, variables: Any) -> Read:
+    """A function that reads (yaw, pitch, roll) in degrees off 8-bit faces of one size.
+
+    The network runs on batches of one fixed size, the last one padded, so that it compiles once and the reading of a
+    face does not depend on how many faces are given.
+
+    Args:
+      ruler: a pose :class:`jfsr.frozen.zoo.Ruler`.
+      variables: its variables, an argument of the compiled program.
+    """
+    if ruler.kind != "pose":
+        raise ValueError(f"{ruler.name} reads {ruler.kind}, not pose; give a pose network")
+    program = jax.jit(lambda variables, images: ruler.decode(ruler.apply(variables, images).logits))
+
+    def read(images: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n 3"]:
+        out = [np.empty((0, 3), np.float32)]
+        for begin in range(0, len(images), CHUNK):
+            part = metrics.from_8bit(images[begin : begin + CHUNK])
+            full = np.concatenate([part, np.repeat(part[-1:], CHUNK - len(part), axis=0)])
+            out.append(np.asarray(program(variables, full))[: len(part)])
+        return np.concatenate(out)
+
+    return read
+
+
+def run(faces: Iterable[Faces], read: Read) -> list[dict[str, Any]]:
+    """Reads the pose of every version of every face and compares it with the label and with the original's reading.
+
+    Args:
+      faces: from :func:`jfsr.evals.faces.compare`.
+      read: from :func:`reader`.
+
+    Returns:
+      One row per face and method: position, name, method; yaw_true, … in degrees (NaN = unknown); yaw_deg, … as read;
+      yaw_err, …, mae (mean of the three) and geodesic in degrees; shift, the geodesic between this reading and the
+      original's, which needs no label; dropped, the rule that leaves the face out ('' = kept; else its errors are NaN).
+    """
+    rows: list[dict[str, Any]] = []
+    for some in faces:
+        dropped = metrics.pose_dropped_by(some.pose_deg)
+        kept = np.array([not rule for rule in dropped])
+        true = np.where(kept[:, None], some.pose_deg, np.nan)
+        readings = {method: read(some.images[method]) for method in METHODS}
+        for method, reading in readings.items():
+            errors = metrics.pose_errors(reading, true)
+            geodesic = metrics.pose_geodesic(reading, true)
+            shift = metrics.pose_geodesic(reading, readings["original"])
+            for i, name in enumerate(some.names):
+                row: dict[str, Any] = {"position": int(some.position[i]), "name": name, "method": method}
+                for k, angle in enumerate(POSE_NAMES):
+                    row[f"{angle}_true"] = float(some.pose_deg[i, k])
+                    row[f"{angle}_deg"] = float(reading[i, k])
+                    row[f"{angle}_err"] = float(errors[i, k])
+                row["mae"] = float(errors[i].mean())
+                row |= {"geodesic": float(geodesic[i]), "shift": float(shift[i]), "dropped": dropped[i]}
+                rows.append(row)
+    return rows

@@ -1,0 +1,222 @@
+"""Pictures: pose axes on faces, grids of faces, error distributions; uint8 arrays in and out, no files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Shaped, UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+from jfsr import geometry
+from jfsr.evals.faces import enlarge
+from jfsr.metrics import to_8bit
+
+Picture = UInt8[np.ndarray, "_ _ 3"]
+
+AXES = ((230, 40, 40), (30, 170, 60), (40, 90, 240))  # x red, y green, z blue, as Hopenet's draw_axis
+COLOURS = {"original": "#4d4d4d", "bicubic": "#c95d3c", "ours": "#1f6fb5"}
+LABELS = {"original": "Original", "bicubic": "Bicubic", "ours": "Ours"}
+PAPER, INK = (255, 255, 255), (40, 40, 46)
+GAP = 4  # pixels between the cells of a grid
+
+
+# --- pose -------------------------------------------------------------------------------------------------------------
+
+
+def draw_axes(
+    image: Picture, pose_deg: Float[np.ndarray, "3"], *, centre: tuple[float, float] | None = None, length: float = 0.45
+) -> Picture:
+    """Draws the head's axes: x red, y green, z blue and thicker, the last out of the face (MSGAN Figs. 10, 11).
+
+    Args:
+      image: a face.
+      pose_deg: (yaw, pitch, roll); nothing is drawn if one is NaN.
+      centre: (x, y) in pixels where the axes start; by default the middle.
+      length: of an axis that lies in the image plane, as a fraction of the image's height.
+    """
+    if not np.isfinite(pose_deg).all():
+        return image.copy()
+    zoom = 4  # drawn large and reduced: PIL draws no smooth lines
+    height, width = image.shape[:2]
+    x, y = centre or ((width - 1) / 2, (height - 1) / 2)
+    R = np.asarray(geometry.rotation_from_pose(jnp.asarray(pose_deg, jnp.float32)))
+    layer = Image.new("RGBA", (width * zoom, height * zoom), (0, 0, 0, 0))
+    pen = ImageDraw.Draw(layer)
+    start = ((x + 0.5) * zoom, (y + 0.5) * zoom)
+    # Axes that point away from the viewer first, so that those nearer cover them.
+    for k in np.argsort(R[2]):
+        end = tuple(s + length * height * zoom * d for s, d in zip(start, R[:2, k], strict=True))
+        thick = max(1, round(height / 64 * zoom * (1.4 if k == 2 else 1.0)))
+        pen.line([start, end], fill=(*AXES[k], 255), width=thick)
+        for px, py in (start, end):
+            pen.ellipse([px - thick / 2, py - thick / 2, px + thick / 2, py + thick / 2], fill=(*AXES[k], 255))
+    layer = layer.resize((width, height), Image.Resampling.BOX)
+    whole = Image.alpha_composite(Image.fromarray(image).convert("RGBA"), layer)
+    return np.asarray(whole.convert("RGB"))
+
+
+# --- grids ------------------------------------------------------------------------------------------------------------
+
+
+def grid(
+    rows: Sequence[Sequence[Picture]],
+    *,
+    head: Sequence[str] = (),
+    captions: Sequence[Sequence[str]] = (),
+    cell: int = 128,
+) -> Picture:
+    """A contact sheet: square pictures in rows, columns under their names.
+
+    Args:
+      rows: uint8 [h, w, 3]; a picture smaller than ``cell`` is shown with its pixels as squares.
+      head: a name above each column.
+      captions: a line under each picture.
+      cell: side in pixels.
+    """
+    if not rows or not rows[0]:
+        raise ValueError("a grid needs at least one picture")
+    line = max(12, cell // 9)
+    font = ImageFont.load_default(size=line - 2)
+    top, under = (line + GAP if head else 0), (line if captions else 0)
+    columns = max(len(row) for row in rows)
+    size = (GAP + columns * (cell + GAP), GAP + top + len(rows) * (cell + under + GAP))
+    sheet = Image.new("RGB", size, PAPER)
+    pen = ImageDraw.Draw(sheet)
+    for j, name in enumerate(head):
+        pen.text((GAP + j * (cell + GAP) + cell / 2, GAP + line / 2), name, INK, font=font, anchor="mm")
+    for i, row in enumerate(rows):
+        for j, picture in enumerate(row):
+            x, y = GAP + j * (cell + GAP), GAP + top + i * (cell + under + GAP)
+            sheet.paste(Image.fromarray(_fit(picture, cell)), (x, y))
+            if captions:
+                pen.text((x + cell / 2, y + cell + line / 2), captions[i][j], INK, font=font, anchor="mm")
+    return np.asarray(sheet)
+
+
+def sample_grid(
+    lr: Shaped[np.ndarray, "n h w 3"],
+    stages: Mapping[int, Shaped[np.ndarray, "n _ _ 3"]],
+    hr: Shaped[np.ndarray, "n H W 3"],
+) -> Picture:
+    """What a run restores now, for its log: LR | bicubic | every stage | HR, one face a row.
+
+    Args:
+      lr: low resolution in [0, 1], or uint8.
+      stages: images by resolution, in [0, 1] (clipped).
+      hr: the originals.
+    """
+    small, large = to_8bit(lr), to_8bit(hr)
+    size = large.shape[1]
+    columns = {f"LR {small.shape[1]}": small, "bicubic": enlarge(small, size=size)}
+    columns |= {str(r): to_8bit(np.asarray(stages[r])) for r in sorted(stages)}
+    columns["HR"] = large
+    return grid(list(zip(*columns.values(), strict=True)), head=list(columns), cell=size)
+
+
+def comparison(
+    lr: UInt8[np.ndarray, "n h w 3"],
+    images: Mapping[str, UInt8[np.ndarray, "n H W 3"]],
+    poses_deg: Mapping[str, Float[np.ndarray, "n 3"]] | None = None,
+    true_deg: Float[np.ndarray, "n 3"] | None = None,
+    *,
+    cell: int = 192,
+) -> Picture:
+    """LR | bicubic | ours | HR, one face a row, with the axes that the pose network reads (Figs. 10 to 13).
+
+    Args:
+      lr: low resolution.
+      images: 'bicubic', 'ours', 'original' by method.
+      poses_deg: the reading of each; no axes without it.
+      true_deg: the labels, under the LR picture.
+      cell: side in pixels of a picture.
+    """
+    methods, rows, captions = ("bicubic", "ours", "original"), [], []
+    for i in range(len(lr)):
+        label = "" if true_deg is None or np.isnan(true_deg[i]).all() else f"true {_angles(true_deg[i])}"
+        row, under = [lr[i]], [label]
+        for method in methods:
+            picture = _fit(images[method][i], cell)
+            row.append(draw_axes(picture, poses_deg[method][i]) if poses_deg else picture)
+            under.append(_angles(poses_deg[method][i]) if poses_deg else "")
+        rows.append(row)
+        captions.append(under)
+    head = [f"LR {lr.shape[1]} px", "Bicubic", "Ours", "Original"]
+    return grid(rows, head=head, captions=captions if poses_deg else (), cell=cell)
+
+
+def degraded_samples(hr: UInt8[np.ndarray, "n H W 3"], degraded: UInt8[np.ndarray, "n k h w 3"]) -> Picture:
+    """HR faces and k degradations of each, pixels as squares (Fig. 8)."""
+    rows = [[face, *small] for face, small in zip(hr, degraded, strict=True)]
+    return grid(rows, head=["HR", *(f"#{j + 1}" for j in range(degraded.shape[1]))])
+
+
+def _fit(picture: Picture, size: int) -> Picture:
+    """Resized to a square: enlarged with its pixels as squares if small, smoothly otherwise."""
+    if picture.shape[:2] == (size, size):
+        return picture
+    small = picture.shape[0] <= size // 4
+    how = Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS
+    return np.asarray(Image.fromarray(picture).resize((size, size), how))
+
+
+def _angles(pose_deg: Float[np.ndarray, "3"]) -> str:
+    return " / ".join(f"{round(float(a)):+d}°" if np.isfinite(a) else "–" for a in pose_deg)
+
+
+# --- distributions ----------------------------------------------------------------------------------------------------
+
+
+def error_distribution(errors_deg: Mapping[str, Float[np.ndarray, "n 3"]], *, limit_deg: float = 40.0) -> Picture:
+    """Distribution of the pose errors of yaw, pitch and roll by method (Fig. 9): density above, cumulative below.
+
+    Args:
+      errors_deg: absolute errors by method ('original', 'bicubic', 'ours'); rows with NaN are left out.
+      limit_deg: right end of the axis; what lies beyond is counted in the cumulative curves, and piled up in the
+        last bin of the densities.
+    """
+    import matplotlib.figure
+
+    figure = matplotlib.figure.Figure(figsize=(10, 5), dpi=110, layout="constrained")  # no pyplot: no state, no window
+    axes = figure.subplots(2, 3, sharex=True, sharey="row")
+    edges = np.linspace(0.0, limit_deg, 21)
+    for k, angle in enumerate(geometry.POSE_NAMES):
+        density, cumulative = axes[:, k]
+        for method, errors in errors_deg.items():
+            values = errors[np.isfinite(errors).all(-1), k]
+            if not len(values):
+                continue
+            style = {"color": COLOURS[method], "lw": 2.0 if method == "ours" else 1.5}
+            share = np.histogram(np.minimum(values, limit_deg), edges)[0] / len(values)
+            density.stairs(100 * share, edges, **style)
+            density.stairs(100 * share, edges, fill=True, color=COLOURS[method], alpha=0.10)
+            x = np.concatenate([[0.0], np.sort(values), [max(limit_deg, values.max())]])
+            share = 100 * np.minimum(np.arange(len(x)), len(values)) / len(values)
+            cumulative.step(x, share, where="post", **style, label=LABELS[method])
+        density.set_title(angle, fontsize=11)
+        cumulative.set(xlabel="absolute error, °", xlim=(0, limit_deg), ylim=(0, 100))
+    axes[0, 0].set_ylabel(f"faces per {edges[1]:g}°, %")
+    axes[1, 0].set_ylabel("faces with less, %")
+    if axes[1, 2].lines:
+        axes[1, 2].legend(frameon=False, loc="lower right", fontsize=9)
+    for panel in axes.flat:
+        panel.grid(alpha=0.25, lw=0.6)
+        panel.spines[["top", "right"]].set_visible(False)
+    return _render(figure)
+
+
+def _render(figure) -> Picture:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+
+
+def png(picture: Picture) -> bytes:
+    """The picture as a PNG file's bytes."""
+    out = io.BytesIO()
+    Image.fromarray(picture).save(out, "PNG", optimize=True)
+    return out.getvalue()

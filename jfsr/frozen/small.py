@@ -1,0 +1,71 @@
+"""Our own small rulers, trained on synthetic heads by configs/pose.py and configs/identity.py; they ship with jfsr.
+
+Both see 64×64 pixels. Plain 3×3 convolutions, as these are the fastest on a CPU.
+
+| network | parameters | output |
+|---|---|---|
+| SmallPose | 181,038 | 128 features, 3×66 logits at bin centres |
+| SmallIdentity | 174,624 | embedding of 96 |
+"""
+
+from __future__ import annotations
+
+import jax
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from jfsr.frozen.hopenet import BINS, PoseOutput
+
+INPUT = 64
+
+
+class Backbone(nn.Module):
+    """64×64 RGB in [0, 1] -> 4×4 maps: stages of conv-BatchNorm-ReLU, each halving the map first.
+
+    Attributes:
+      widths: channels of each stage.
+      extra: whether each stage but the first has a second convolution.
+    """
+
+    widths: tuple[int, ...] = (16, 32, 48, 64)
+    extra: tuple[int, ...] = (0, 0, 1, 1)
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w 3"], *, train: bool) -> Float[Array, "b 4 4 c"]:
+        """Images of any size; they are resized by antialiased bilinear interpolation."""
+        x = jax.image.resize(x, (x.shape[0], INPUT, INPUT, 3), "bilinear", antialias=True)
+        x = (x - 0.5) / 0.25
+        for width, extra in zip(self.widths, self.extra, strict=True):
+            for i in range(1 + extra):
+                x = nn.Conv(width, (3, 3), strides=1 if i else 2, padding=1, use_bias=False)(x)
+                x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.95, axis_name="data")(x))
+        return x
+
+
+class SmallPose(nn.Module):
+    """Head pose from a face, as Hopenet gives it."""
+
+    features: int = 128
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w 3"], *, train: bool = False) -> PoseOutput:
+        """RGB in [0, 1] -> features [b, 128] and logits [b, 3, 66]."""
+        # Where in the picture something is tells the pose: the map is flattened, not averaged.
+        x = Backbone()(x, train=train)
+        x = nn.relu(nn.Conv(24, (1, 1))(x))
+        x = nn.relu(nn.Dense(self.features)(x.reshape(x.shape[0], -1)))
+        logits = nn.Dense(3 * BINS)(x).reshape(-1, 3, BINS)
+        return PoseOutput(x, logits)
+
+
+class SmallIdentity(nn.Module):
+    """Identity embedding of a face; only its direction means something."""
+
+    features: int = 96
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w 3"], *, train: bool = False) -> Float[Array, "b f"]:
+        """RGB in [0, 1] -> embedding [b, 96], not normalised."""
+        x = Backbone(widths=(16, 32, 64, 64), extra=(0, 0, 0, 1))(x, train=train)
+        x = nn.relu(nn.Conv(48, (1, 1))(x))
+        return nn.Dense(self.features)(x.reshape(x.shape[0], -1))

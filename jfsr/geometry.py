@@ -1,0 +1,104 @@
+"""Head pose and landmarks: the one place that knows the sign convention.
+
+Angles are degrees in the order (yaw, pitch, roll), as 300W-LP's ``Pose_Para`` means them:
+
+* yaw > 0: the face is turned to the viewer's left;
+* pitch > 0: the face looks up;
+* roll > 0: the head is tilted clockwise as the viewer sees it.
+
+Coordinates are the image's: x to the viewer's right, y down, z towards the viewer, so that a head at zero pose looks
+along +z. A point of the head moves to ``R @ point`` with ``R = Rx(pitch) Ry(-yaw) Rz(roll)``; the columns of R are the
+axes that Hopenet's ``draw_axis`` paints (x red, y green, z blue, the last pointing out of the face).
+
+Landmarks are pixels (x, y) with pixel centres at integers, 68 of them in iBUG order, or 5: eyes, nose, mouth corners,
+the viewer's left first.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+POSE_NAMES = ("yaw", "pitch", "roll")
+
+# iBUG 68: index of the point that a mirror puts in place i.
+FLIP_68 = np.array(
+    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31]
+    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
+    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+)
+FLIP_5 = np.array([1, 0, 2, 4, 3])
+
+
+def rotation_from_pose(pose_deg: Float[Array, "*b 3"]) -> Float[Array, "*b 3 3"]:
+    """Rotation matrices of poses.
+
+    Args:
+      pose_deg: (yaw, pitch, roll) in degrees.
+
+    Returns:
+      R = Rx(pitch) Ry(-yaw) Rz(roll), acting on column vectors (x right, y down, z towards the viewer).
+    """
+    yaw, pitch, roll = jnp.moveaxis(jnp.deg2rad(pose_deg), -1, 0)
+    cy, sy = jnp.cos(-yaw), jnp.sin(-yaw)
+    cp, sp = jnp.cos(pitch), jnp.sin(pitch)
+    cr, sr = jnp.cos(roll), jnp.sin(roll)
+    rows = [
+        [cy * cr, -cy * sr, sy],
+        [cp * sr + sp * sy * cr, cp * cr - sp * sy * sr, -sp * cy],
+        [sp * sr - cp * sy * cr, sp * cr + cp * sy * sr, cp * cy],
+    ]
+    return jnp.stack([jnp.stack(row, -1) for row in rows], -2)
+
+
+def pose_from_rotation(R: Float[Array, "*b 3 3"]) -> Float[Array, "*b 3"]:
+    """Inverse of :func:`rotation_from_pose`: (yaw, pitch, roll) in degrees, |yaw| <= 90."""
+    yaw = -jnp.arctan2(R[..., 0, 2], jnp.hypot(R[..., 0, 0], R[..., 0, 1]))
+    pitch = jnp.arctan2(-R[..., 1, 2], R[..., 2, 2])
+    roll = jnp.arctan2(-R[..., 0, 1], R[..., 0, 0])
+    return jnp.rad2deg(jnp.stack([yaw, pitch, roll], -1))
+
+
+def wrap_deg(angle_deg: Float[Array, "*b"]) -> Float[Array, "*b"]:
+    """Angles folded into [-180, 180): the difference of two angles is the wrapped difference."""
+    return (angle_deg + 180.0) % 360.0 - 180.0
+
+
+def geodesic_deg(a_deg: Float[Array, "*b 3"], b_deg: Float[Array, "*b 3"]) -> Float[Array, "*b"]:
+    """Angle in degrees of the rotation that carries pose a into pose b, in [0, 180]."""
+    rel = jnp.einsum("...ji,...jk->...ik", rotation_from_pose(a_deg), rotation_from_pose(b_deg))
+    # atan2 of the sine and cosine of the angle keeps accuracy near 0 and 180, where acos of the trace loses it.
+    axis = jnp.stack(
+        [rel[..., 2, 1] - rel[..., 1, 2], rel[..., 0, 2] - rel[..., 2, 0], rel[..., 1, 0] - rel[..., 0, 1]], -1
+    )
+    return jnp.rad2deg(jnp.arctan2(jnp.linalg.norm(axis, axis=-1), jnp.trace(rel, axis1=-2, axis2=-1) - 1.0))
+
+
+def mirror_pose(pose_deg: Float[np.ndarray, "*b 3"]) -> Float[np.ndarray, "*b 3"]:
+    """Pose of the mirrored face: yaw and roll change sign; NaN stays NaN."""
+    return pose_deg * np.array([-1.0, 1.0, -1.0], dtype=pose_deg.dtype)
+
+
+def mirror_landmarks(landmarks_px: Float[np.ndarray, "n 2"], width: int) -> Float[np.ndarray, "n 2"]:
+    """Landmarks of the mirrored image: x -> width - 1 - x and the left-right permutation of 68 or 5 points.
+
+    Raises:
+      ValueError: for any other number of points, whose permutation is unknown.
+    """
+    out = landmarks_px[flip_permutation(len(landmarks_px))].copy()
+    out[:, 0] = width - 1 - out[:, 0]
+    return out
+
+
+def flip_permutation(points: int) -> np.ndarray:
+    """Permutation that a mirror applies to 68 or 5 landmarks; ValueError for any other count."""
+    if points not in (68, 5):
+        raise ValueError(f"no mirror permutation is known for {points} landmarks; 68 (iBUG) and 5 are")
+    return FLIP_68 if points == 68 else FLIP_5
+
+
+def pose_in_range(pose_deg: Float[np.ndarray, "*b 3"], limit_deg: float = 99.0) -> Bool[np.ndarray, "*b"]:
+    """True where all three angles are known and within ±limit: the papers drop the other faces."""
+    with np.errstate(invalid="ignore"):
+        return np.all(np.abs(pose_deg) <= limit_deg, axis=-1)

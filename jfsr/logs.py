@@ -1,0 +1,164 @@
+"""What a run tells: metrics.jsonl always, TensorBoard by clu where TensorFlow is there, a progress bar, pictures.
+
+    workdir/metrics.jsonl       one JSON object per line: step, seconds since the epoch, the metrics
+    workdir/samples/STEP.png    what the sample faces look like
+    workdir/tensorboard/        the same for TensorBoard
+
+Only process 0 writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import pathlib
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from types import FrameType
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+from tqdm import tqdm
+
+
+class Writer:
+    """Metrics and pictures of one run.
+
+    Args:
+      workdir: the run's folder.
+      start_step: where the run goes on; later lines of an interrupted run are dropped from metrics.jsonl, since these
+        steps will be taken again.
+      tensorboard: also write TensorBoard events; by default where clu and TensorFlow are installed.
+    """
+
+    def __init__(self, workdir: os.PathLike | str, *, start_step: int = 0, tensorboard: bool | None = None):
+        self.workdir, self.active = pathlib.Path(workdir), jax.process_index() == 0
+        self._bar: tqdm | None = None
+        self._total, self._clock = 0, (start_step, 0.0)
+        self._board: Any = None
+        if not self.active:
+            return
+        self.workdir.mkdir(parents=True, exist_ok=True)
+        self.file = self.workdir / "metrics.jsonl"
+        if self.file.exists():
+            _drop_after(self.file, start_step)
+        if tensorboard is None:
+            tensorboard = all(importlib.util.find_spec(name) for name in ("clu", "tensorflow", "tensorboard"))
+        if tensorboard:
+            from clu.metric_writers import AsyncWriter, SummaryWriter  # imports TensorFlow
+
+            self._board = AsyncWriter(SummaryWriter(str(self.workdir / "tensorboard")))
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Records numbers of one step, and prints them; without a bar also the pace and the time that remains."""
+        if not self.active:
+            return
+        row = {"step": step, "time": round(time.time(), 3), **{k: _json_number(v) for k, v in values.items()}}
+        with self.file.open("a") as out:
+            out.write(json.dumps(row) + "\n")
+        if self._board is not None:
+            self._board.write_scalars(step, dict(values))
+        shown = "  ".join(f"{k} {v:.4g}" for k, v in values.items() if not k.startswith("d/"))
+        self.say(f"[{step}] {shown}{self._pace(step)}")
+
+    def image(self, step: int, name: str, picture: UInt8[np.ndarray, "h w 3"]) -> None:
+        """Saves one uint8 [h, w, 3] picture as a PNG and for TensorBoard."""
+        if not self.active:
+            return
+        folder = self.workdir / name
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(picture).save(folder / f"{step:07d}.png")
+        if self._board is not None:
+            self._board.write_images(step, {name: picture[None]})
+
+    def say(self, line: str) -> None:
+        """Prints a line without breaking the progress bar."""
+        if self.active:
+            tqdm.write(line, file=sys.stdout)
+            sys.stdout.flush()
+
+    @contextlib.contextmanager
+    def progress(self, begin: int, total: int) -> Iterator[Writer]:
+        """A bar with the pace and the time that remains, on a terminal; in a log file the lines say it."""
+        self._total = total
+        hide = not (self.active and sys.stderr.isatty())
+        with tqdm(total=total, initial=begin, unit="step", dynamic_ncols=True, disable=hide) as self._bar:
+            yield self
+        self._bar = None
+
+    def advance(self, stage: str) -> None:
+        """One step is done."""
+        if self._bar is not None:
+            self._bar.set_description(stage, refresh=False)
+            self._bar.update()
+
+    def close(self) -> None:
+        """Flushes what is still on its way to disk."""
+        if self._board is not None:
+            self._board.close()
+
+    def _pace(self, step: int) -> str:
+        """Counted from the first line, so that it leaves out the compilation."""
+        first, since = self._clock
+        if not since:
+            self._clock = (step, time.monotonic())
+        if self._bar is None or not self._bar.disable or not since or step <= first:
+            return ""
+        pace = (step - first) / max(time.monotonic() - since, 1e-9)
+        return f"  ({pace:.3g} steps/s, {tqdm.format_interval((self._total - step) / pace)} left)"
+
+
+class GracefulExit:
+    """Turns SIGTERM and the first Ctrl-C into a request that the loop reads: ``with GracefulExit() as stop``.
+
+    A second signal has its usual effect. The old handlers come back at the end.
+    """
+
+    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._old: dict[int, Any] = {}
+
+    def __enter__(self) -> GracefulExit:
+        self._old = {s: signal.signal(s, self._ask) for s in self.SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._restore()
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+        self._restore()
+
+    def _restore(self) -> None:
+        while self._old:
+            signal.signal(*self._old.popitem())
+
+
+def _drop_after(file: pathlib.Path, step: int) -> None:
+    """Keeps the lines up to a step; a last line cut by a crash goes too."""
+    kept = []
+    for line in file.read_text().splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and row.get("step", step + 1) <= step:
+            kept.append(line + "\n")
+    draft = file.with_suffix(".tmp")
+    draft.write_text("".join(kept))
+    draft.replace(file)
+
+
+def _json_number(value: float) -> float | None:
+    """JSON has no NaN."""
+    value = float(value)
+    return value if np.isfinite(value) else None

@@ -1,0 +1,201 @@
+"""Losses of the four papers: pure functions that return one value per image.
+
+Weights, masks and means over the batch belong to the caller (a method file), which logs every term by name. Images are
+NHWC in [0, 1], features are [b, f], angles are degrees (yaw, pitch, roll). Equation numbers are MSGAN's unless a
+docstring says otherwise. Compute in float32: the exponentials here do not survive bfloat16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+Adversarial = Literal["bce", "hinge", "lsgan"]
+
+POSE_BINS = 66
+POSE_BIN_DEG = 3.0
+POSE_MIN_DEG = -99.0  # first edge of the first bin; the last bin ends at +99
+
+
+# --- adversarial ------------------------------------------------------------------------------------------------------
+
+
+def adversarial_d(
+    real_logits: Float[Array, "b ..."], fake_logits: Float[Array, "b ..."], *, kind: Adversarial = "bce"
+) -> Float[Array, " b"]:
+    """What a discriminator minimises, per image: eq. (2) on images, eq. (3) on features.
+
+    Args:
+      real_logits: logits of the originals, one number or a map of patches per image.
+      fake_logits: logits of the super-resolved images, from a separate call.
+      kind: 'bce' -log s(real) - log(1 - s(fake)) (the paper's); 'hinge' (Lim & Ye 2017); 'lsgan' with the targets 0
+        and 1 and its factor 1/2 (Mao et al. 2017).
+
+    Returns:
+      Mean over the map, one value per image.
+    """
+    if kind == "bce":
+        real, fake = jax.nn.softplus(-real_logits), jax.nn.softplus(fake_logits)
+    elif kind == "hinge":
+        real, fake = jax.nn.relu(1.0 - real_logits), jax.nn.relu(1.0 + fake_logits)
+    elif kind == "lsgan":
+        real, fake = 0.5 * jnp.square(real_logits - 1.0), 0.5 * jnp.square(fake_logits)
+    else:
+        raise ValueError(_unknown_kind(kind))
+    return _per_image(real) + _per_image(fake)
+
+
+def adversarial_g(fake_logits: Float[Array, "b ..."], *, kind: Adversarial = "bce") -> Float[Array, " b"]:
+    """What the generator minimises against a discriminator, per image: the generator's side of eq. (2) and (3).
+
+    Args:
+      fake_logits: logits of the super-resolved images (or of their features), one number or a map per image.
+      kind: as in :func:`adversarial_d`; the two sides must agree.
+
+    Returns:
+      Mean over the map, one value per image. 'hinge' may be negative.
+    """
+    if kind == "bce":
+        # DEVIATES: (2) is written with log(1 - s(fake)); this is the non-saturating -log s(fake), as GANs are trained.
+        loss = jax.nn.softplus(-fake_logits)
+    elif kind == "hinge":
+        loss = -fake_logits
+    elif kind == "lsgan":
+        loss = 0.5 * jnp.square(fake_logits - 1.0)
+    else:
+        raise ValueError(_unknown_kind(kind))
+    return _per_image(loss)
+
+
+def _per_image(x: Float[Array, "b ..."]) -> Float[Array, " b"]:
+    return x.mean(axis=tuple(range(1, x.ndim)))
+
+
+def _unknown_kind(kind: str) -> str:
+    return f"adversarial loss {kind!r} is unknown; choose one of 'bce', 'hinge', 'lsgan'"
+
+
+# --- head pose --------------------------------------------------------------------------------------------------------
+
+
+def pose_known(pose_deg: Float[Array, "b 3"]) -> Bool[Array, " b"]:
+    """True where every angle is a number in [-99, 99), the range the 66 bins cover; NaN is False."""
+    return jnp.all((pose_deg >= POSE_MIN_DEG) & (pose_deg < POSE_MIN_DEG + POSE_BINS * POSE_BIN_DEG), axis=-1)
+
+
+def pose_estimation(
+    logits: Float[Array, "b 3 bins"], pose_deg: Float[Array, "b 3"], decoded_deg: Float[Array, "b 3"]
+) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+    """The two terms of Hopenet's loss, eq. (5), each summed over yaw, pitch and roll; L_est = ce + beta_mse * mse.
+
+    Rows for which :func:`pose_known` is False return 0 and pass no gradient, NaN labels included: the caller divides by
+    the number of known rows, not by the batch.
+
+    Args:
+      logits: scores of 66 bins of 3 degrees over [-99, 99) for yaw, pitch and roll.
+      pose_deg: true angles, NaN where unknown.
+      decoded_deg: angles expected under the logits, eq. (4), as the pose network decodes them.
+
+    Returns:
+      (cross-entropy in nats, squared error in squared degrees).
+    """
+    known = pose_known(pose_deg)
+    # Labels are made safe before use: a NaN that is only masked afterwards still reaches the gradient as 0 * NaN.
+    safe_deg = jnp.where(known[:, None], pose_deg, 0.0)
+    bins = jnp.floor((safe_deg - POSE_MIN_DEG) / POSE_BIN_DEG).astype(jnp.int32)
+    log_p = jax.nn.log_softmax(logits, axis=-1)
+    cross_entropy = -jnp.take_along_axis(log_p, bins[..., None], axis=-1)[..., 0].sum(-1)
+    mse = jnp.square(decoded_deg - safe_deg).sum(-1)
+    return jnp.where(known, cross_entropy, 0.0), jnp.where(known, mse, 0.0)
+
+
+# --- features of frozen networks --------------------------------------------------------------------------------------
+
+
+def cosine_distance(a: Float[Array, "b f"], b: Float[Array, "b f"]) -> Float[Array, " b"]:
+    """1 - cosine of two feature vectors, in [0, 2]: eq. (6) on pose features, eq. (14) on identity embeddings.
+
+    Vectors need not be normalised; a zero vector counts as orthogonal to everything and its gradient stays finite.
+    """
+    return 1.0 - jnp.sum(_unit(a) * _unit(b), axis=-1)
+
+
+def _unit(x: Float[Array, "b f"]) -> Float[Array, "b f"]:
+    return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(x), axis=-1, keepdims=True), 1e-12))
+
+
+def norm_gap(
+    sr_norm: Float[Array, " b"],
+    hr_norm: Float[Array, " b"],
+    mu: Float[Array, ""],
+    sigma: Float[Array, ""],
+    *,
+    h: float = 0.33,
+) -> Float[Array, " b"]:
+    """Squared difference of the normalised feature norms of SR and HR, L_m of eq. (7) and (10), in [0, 4].
+
+    Where a norm lies more than sigma / h (three standard deviations) from mu it is clipped, and **its gradient is zero
+    there**: a generator whose feature norms are far off gets no help from this term, only from (3) and (6).
+
+    Args:
+      sr_norm: L2 norms of f(SR).
+      hr_norm: L2 norms of f(HR).
+      mu: running mean of HR norms, from :func:`running_moments`. One pair for both sides: each normalised by its own
+        statistics would hide the very gap. No gradient flows into mu and sigma.
+      sigma: running standard deviation of HR norms.
+      h: scale of the z-score.
+    """
+    mu, sigma = jax.lax.stop_gradient(mu), jax.lax.stop_gradient(jnp.maximum(sigma, 1e-6))
+    # DEVIATES: "we replace sigma with 0.33 sigma" would widen z; as in AdaFace, which the paper cites, h multiplies z.
+    scaled = lambda norm: jnp.clip(h * (norm - mu) / sigma, -1.0, 1.0)
+    return jnp.square(scaled(sr_norm) - scaled(hr_norm))
+
+
+def running_moments(
+    mu: Float[Array, ""],
+    sigma: Float[Array, ""],
+    batch_mean: Float[Array, ""],
+    batch_std: Float[Array, ""],
+    *,
+    alpha: float | Float[Array, ""] = 0.01,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """(mu, sigma) after one batch of HR feature norms, eq. (8) and (9): alpha * batch + (1 - alpha) * before.
+
+    The moments of the batch are the whole batch's: take their mean over devices first.
+    """
+    return alpha * batch_mean + (1.0 - alpha) * mu, alpha * batch_std + (1.0 - alpha) * sigma
+
+
+# --- pixels -----------------------------------------------------------------------------------------------------------
+
+
+def l1(a: Float[Array, "b h w c"], b: Float[Array, "b h w c"]) -> Float[Array, " b"]:
+    """Mean absolute difference over the pixels and channels of each image, eq. (12)."""
+    return jnp.abs(a - b).mean(axis=(1, 2, 3))
+
+
+def stage_targets(hr: Float[Array, "b n n c"], sizes: Sequence[int]) -> dict[int, Float[Array, "b _ _ c"]]:
+    """Targets of a multi-stage generator: HR averaged over areas down to each size (the paper is silent about how).
+
+    Args:
+      hr: square images, n pixels wide.
+      sizes: widths wanted; each must divide n, so that every target pixel is the mean of whole pixels.
+
+    Returns:
+      {size: [b, size, size, c]}.
+
+    Raises:
+      ValueError: if a size does not divide n.
+    """
+    b, n, _, c = hr.shape
+    targets = {}
+    for size in sizes:
+        if n % size:
+            raise ValueError(f"stage size {size} does not divide the HR size {n}; area averages need whole pixels")
+        r = n // size
+        targets[size] = hr if r == 1 else hr.reshape(b, size, r, size, r, c).mean(axis=(2, 4))
+    return targets

@@ -1,0 +1,1 @@
+"""One file = one paper: FROZEN, init(), train_step(), predict()."""

@@ -1,0 +1,314 @@
+"""MSGAN: joint super-resolution and head pose estimation for extreme low-resolution faces (Malakshan et al., 2022).
+
+A generator super-resolves a 16×16 or 8×8 face to 128×128 in stages, so that a *frozen* pose network reads the result
+as if it were the original. Stage one (``pixel``) trains the generator alone with L1; stage two (``joint``) adds one
+discriminator per resolution, a discriminator on the pose network's features, and the losses below. Equation numbers
+are the paper's.
+
+Loss terms and their weights in ``config.weights``; the first four are summed over resolutions with ``config.alpha``::
+
+    l1      (12)      all resolutions                       adv    (2)   all resolutions
+    lpips   (13)      config.loss.perceptual_stages         ip     (14)  config.loss.perceptual_stages
+    pa      (3)       D_r on pose features                  est    (4)(5) cross-entropy + weights.mse * squared error
+    sim     (6)       angle of pose features                m      (7)-(10) magnitude of pose features
+
+A term with weight 0 is not computed, and a frozen network that no term needs is not loaded: the ablations of Table 4
+are weights, set in ``configs/msgan.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jfsr import losses
+from jfsr.data import degrade
+from jfsr.frozen import zoo
+from jfsr.methods import common
+from jfsr.methods.common import AXIS, Net, State
+from jfsr.models.discriminators import FeatureDiscriminator, PatchDiscriminator
+from jfsr.models.msgan import MSGANGenerator
+
+FROZEN = ("pose", "identity", "perceptual")
+
+CONFIG = {
+    "scale": int,
+    "model": {"features": int, "growth": int, "blocks": tuple, "skip": str, "remat": bool, "dtype": str},
+    "disc": {"widths": tuple},
+    "loss": {"adversarial": str, "perceptual_stages": tuple, "norm_momentum": float},
+    "alpha": {"r16": float, "r32": float, "r64": float, "r128": float},
+    "weights": {k: float for k in ("l1", "adv", "lpips", "ip", "pa", "est", "sim", "m", "mse", "pose")},
+    "frozen": {"pose": str, "identity": str, "perceptual": str},
+    "optim": {"b1": float, "b2": float, "lr_pixel": float, "lr_joint": float, "lr_d": float, "drops": tuple,
+              "drop": float, "ema": float},
+    "train": {"pixel_steps": int, "joint_steps": int, "guard": bool},
+}  # fmt: skip
+
+POSE_TERMS = ("pa", "est", "sim", "m")
+
+
+def stages(config: Any) -> dict[str, int]:
+    """Stage one (L1) and stage two (everything), with their steps."""
+    return {"pixel": config.train.pixel_steps, "joint": config.train.joint_steps}
+
+
+def needed(config: Any) -> tuple[str, ...]:
+    """The kinds of frozen networks that some term of this config needs."""
+    w = config.weights
+    if config.train.joint_steps == 0:
+        return ()
+    pose = w.pose * sum(w[name] for name in POSE_TERMS) > 0
+    return tuple(kind for kind, yes in zip(FROZEN, (pose, w.ip > 0, w.lpips > 0), strict=True) if yes)
+
+
+def generator(config: Any) -> MSGANGenerator:
+    """The generator that the config describes."""
+    m = config.model
+    return MSGANGenerator(
+        scale=config.scale,
+        features=m.features,
+        growth=m.growth,
+        blocks=tuple(m.blocks),
+        skip=m.skip,
+        remat=m.remat,
+        dtype=common.compute_dtype(m.dtype),
+    )
+
+
+def discriminators(config: Any) -> dict[str, PatchDiscriminator]:
+    """One PatchGAN discriminator per resolution, by the name of its :class:`Net`."""
+    widths = tuple(config.disc.widths)
+    return {f"d_{size}": PatchDiscriminator(size=size, widths=widths) for size in generator(config).resolutions}
+
+
+def init(config: Any, key: common.Key, batch: dict[str, Array]) -> State:
+    """Fresh state. ``batch`` gives the shapes; networks that the config does not train are left out."""
+    hr = jnp.asarray(batch["hr"][:1])
+    small = jnp.zeros((1, hr.shape[1] // config.scale, hr.shape[2] // config.scale, 3))
+    tx = common.adam(config.optim)
+    keys = iter(jax.random.split(key, 8))
+    nets = {"g": common.init_net(generator(config), next(keys), small, tx=tx, ema=True)}
+    if config.train.joint_steps and config.weights.adv:
+        for name, module in discriminators(config).items():
+            image = jnp.zeros((1, module.size, module.size, 3))
+            nets[name] = common.init_net(module, next(keys), image, tx=tx)
+    if "pose" in needed(config):
+        if config.weights.pa:
+            pose = zoo.ruler(config.frozen.pose)
+            nets["d_r"] = common.init_net(FeatureDiscriminator(), next(keys), jnp.zeros((2, pose.features)), tx=tx)
+        # Running mean and deviation of the HR features' norm, (8) and (9); they are state, so they are checkpointed.
+        nets["norm"] = Net(params={}, stats={"mu": jnp.zeros(()), "sigma": jnp.ones(()), "seen": jnp.zeros(())})
+    return common.new_state(nets)
+
+
+def train_step(
+    config: Any, state: State, frozen: dict, batch: dict[str, Array], key: common.Key, *, stage: str
+) -> tuple[State, dict[str, Array]]:
+    """One step of stage ``'pixel'`` or ``'joint'``: discriminators first, then the generator against the new ones.
+
+    Args:
+      config: the run's config (static).
+      state: networks and counters.
+      frozen: variables of the frozen networks, by kind.
+      batch: ``hr`` [b,128,128,3] in [0, 1], ``pose_deg`` [b,3] (NaN = unknown), ``position`` [b]; ``lr`` where the
+        pipeline degraded, else it is degraded here.
+      key: the run's root key.
+      stage: which losses are on.
+
+    Returns:
+      The new state and the metrics, both averaged over ``'data'``.
+    """
+    hr = batch["hr"]
+    if "lr" in batch:
+        lr = batch["lr"]
+    else:
+        lr = degrade.degrade(
+            common.derive(key, state.step, common.PURPOSE_DEGRADE), hr, batch["position"], scale=config.scale
+        )
+    g, joint = generator(config), stage == "joint"
+    with_pose = joint and "pose" in needed(config)
+    pose = zoo.ruler(config.frozen.pose) if with_pose else None
+    real = losses.stage_targets(hr, g.resolutions)
+
+    # ---- One forward pass of the generator (and of the pose network on its result) serves every update.
+    def forward(params):
+        images = g.apply({"params": params}, lr)
+        return images, pose.apply(frozen["pose"], images[128]) if pose is not None else None
+
+    (fake, pose_sr), pull_back = jax.vjp(forward, state.nets["g"].params)
+    pose_hr = pose.apply(frozen["pose"], hr) if pose is not None else None
+
+    # ---- Discriminators, (2) and (3): real and fake go through in separate calls.
+    nets, metrics = dict(state.nets), {}
+    if joint:
+        pairs = {name: (real[d.size], fake[d.size]) for name, d in discriminators(config).items() if name in nets}
+        if "d_r" in nets:
+            pairs["d_r"] = (pose_hr.features, pose_sr.features)
+        for name, (x_real, x_fake) in pairs.items():
+            nets[name], metrics[f"d/{name}"] = _update_discriminator(config, state, name, x_real, x_fake)
+
+    # ---- Generator: the gradient reaches the images and the pose outputs, then runs back once.
+    if with_pose:
+        nets["norm"] = _track_norm(nets["norm"], pose_hr.features, config.loss.norm_momentum)
+
+    def objective(fake, pose_sr):
+        terms = {"l1": _over_stages(config, lambda r: losses.l1(fake[r], real[r]), g.resolutions)}
+        if joint:
+            terms |= _image_terms(config, nets, frozen, fake, hr)
+        total = common.weigh(terms, config.weights)
+        if with_pose:
+            pose_terms = _pose_terms(config, nets, pose, pose_sr, pose_hr, batch["pose_deg"])
+            total += config.weights.pose * common.weigh(pose_terms, config.weights)
+            terms |= pose_terms
+        return total, terms
+
+    (total, terms), grads = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)(fake, pose_sr)
+    (grads,) = pull_back(grads)
+    grads = jax.lax.pmean(grads, AXIS)
+    rate = _rate(config, state.step, stage)
+    g_net = common.apply_updates(nets["g"], grads, tx=common.adam(config.optim), rate=rate)
+    nets["g"] = common.ema(g_net, config.optim.ema, state.step)
+
+    metrics |= {f"g/{name}": value for name, value in terms.items()}
+    metrics |= {"g/total": total}
+    metrics = jax.lax.pmean(metrics, AXIS)
+    new = common.keep_finite(state, state.replace(nets=nets), metrics, nets, guard=config.train.guard)
+    metrics |= {"rate": rate, "skipped": new.skipped, "bad_run": new.bad_run}
+    return new, metrics
+
+
+def predict(config: Any, variables: dict, lr: Float[Array, "b h w 3"]) -> dict:
+    """Super-resolves faces.
+
+    Args:
+      config: the run's config.
+      variables: ``{'params': …}`` of the generator, moving average or raw.
+      lr: [b, 128/scale, 128/scale, 3] in [0, 1].
+
+    Returns:
+      ``sr`` [b,128,128,3] in [0, 1] and ``stages``, the image at every resolution.
+    """
+    images = {r: jnp.clip(x, 0.0, 1.0) for r, x in generator(config).apply(variables, lr).items()}
+    return {"sr": images[max(images)], "stages": images}
+
+
+def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -> dict[str, Float[Array, "b"]]:
+    """Validation: PSNR in dB and, where a pose network is loaded, its mean absolute error in degrees, per image."""
+    sr = predict(config, variables, batch["lr"])["sr"]
+    out = {"psnr": -10.0 * jnp.log10(jnp.mean((sr - batch["hr"]) ** 2, axis=(1, 2, 3)) + 1e-10)}
+    if "pose" in frozen:
+        pose = zoo.ruler(config.frozen.pose)
+        guess = pose.decode(pose.apply(frozen["pose"], sr).logits)
+        # NaN where the label is unknown: such images do not count.
+        out["pose_mae_deg"] = jnp.mean(jnp.abs(guess - batch["pose_deg"]), axis=-1)
+    return out
+
+
+def _rate(config: Any, step: Array, stage: str) -> Array:
+    """Learning rate: constant in stage one, halved at fractions of stage two (DEVIATES: the paper is silent)."""
+    if stage == "pixel":
+        return jnp.float32(config.optim.lr_pixel)
+    done = step - config.train.pixel_steps
+    return common.rate_with_drops(
+        done,
+        base=config.optim.lr_joint,
+        total=config.train.joint_steps,
+        drops=tuple(config.optim.drops),
+        factor=config.optim.drop,
+    )
+
+
+def _update_discriminator(config: Any, state: State, name: str, real: Array, fake: Array) -> tuple[Net, Array]:
+    """One update of one discriminator on real and generated inputs."""
+    net, fake = state.nets[name], jax.lax.stop_gradient(fake)
+    module = _discriminator(config, name)
+
+    def objective(params):
+        on_real, seen = module.apply({"params": params, "batch_stats": net.stats}, real, mutable=["batch_stats"])
+        on_fake, seen = module.apply({"params": params, **seen}, fake, mutable=["batch_stats"])
+        loss = jnp.mean(losses.adversarial_d(on_real, on_fake, kind=config.loss.adversarial))
+        return loss, seen["batch_stats"]
+
+    (loss, stats), grads = jax.value_and_grad(objective, has_aux=True)(net.params)
+    grads = jax.lax.pmean(grads, AXIS)
+    rate = _rate(config, state.step, "joint") * config.optim.lr_d
+    stats = jax.lax.pmean(stats, AXIS)
+    return common.apply_updates(net, grads, tx=common.adam(config.optim), rate=rate, stats=stats), loss
+
+
+def _discriminator(config: Any, name: str) -> PatchDiscriminator | FeatureDiscriminator:
+    return FeatureDiscriminator() if name == "d_r" else discriminators(config)[name]
+
+
+def _fools(config: Any, nets: dict[str, Net], name: str, fake: Array) -> Array:
+    """Non-saturating adversarial loss of the generator against one discriminator, whose state stays as it is."""
+    net = nets[name]
+    logits = _discriminator(config, name).apply(
+        {"params": net.params, "batch_stats": net.stats}, fake, update_stats=False
+    )
+    return jnp.mean(losses.adversarial_g(logits, kind=config.loss.adversarial))
+
+
+def _over_stages(config: Any, term: Any, resolutions: tuple[int, ...]) -> Array:
+    """Sum over resolutions with the paper's alpha, (16); ``term`` gives one value per image or one in all."""
+    return sum((config.alpha[f"r{r}"] * jnp.mean(term(r)) for r in resolutions), start=jnp.zeros(()))
+
+
+def _image_terms(config: Any, nets: dict, frozen: dict, fake: dict[int, Array], hr: Array) -> dict[str, Array]:
+    """Adversarial, LPIPS and identity terms of (15)."""
+    terms, w = {}, config.weights
+    stages_seen = tuple(config.loss.perceptual_stages)
+    if w.adv:
+        terms["adv"] = _over_stages(config, lambda r: _fools(config, nets, f"d_{r}", fake[r]), tuple(fake))
+    # Smaller stages are resized by the ruler itself; HR is compared at its full size.
+    if w.lpips:
+        net = zoo.ruler(config.frozen.perceptual)
+        terms["lpips"] = _over_stages(
+            config, lambda r: net.distance(frozen["perceptual"], _to_size(fake[r], hr), hr), stages_seen
+        )
+    if w.ip:
+        net = zoo.ruler(config.frozen.identity)
+        whose = net.apply(frozen["identity"], hr)
+        terms["ip"] = _over_stages(
+            config, lambda r: losses.cosine_distance(net.apply(frozen["identity"], fake[r]), whose), stages_seen
+        )
+    return terms
+
+
+def _pose_terms(config: Any, nets: dict, pose: Any, sr: Any, hr: Any, pose_deg: Array) -> dict[str, Array]:
+    """The terms of L_p, (11): adversarial on features, estimation error, angle and magnitude of the features."""
+    terms, w = {}, config.weights
+    if w.pa:
+        terms["pa"] = _fools(config, nets, "d_r", sr.features)
+    if w.est:
+        ce, mse = losses.pose_estimation(sr.logits, pose_deg, pose.decode(sr.logits))
+        terms["est"] = common.masked_mean(ce + w.mse * mse, losses.pose_known(pose_deg))
+    if w.sim:
+        terms["sim"] = jnp.mean(losses.cosine_distance(sr.features, hr.features))
+    if w.m:
+        norm = nets["norm"].stats
+        lengths = [jnp.linalg.norm(x.features, axis=-1) for x in (sr, hr)]
+        terms["m"] = jnp.mean(losses.norm_gap(*lengths, norm["mu"], norm["sigma"]))
+    return terms
+
+
+def _track_norm(net: Net, features: Float[Array, "b f"], momentum: float) -> Net:
+    """Running mean and deviation of the HR features' norm over the global batch, (8) and (9)."""
+    length = jnp.linalg.norm(features, axis=-1)
+    mean = jax.lax.pmean(jnp.mean(length), AXIS)
+    std = jnp.sqrt(jax.lax.pmean(jnp.mean((length - mean) ** 2), AXIS))
+    old = net.stats
+    # The first batch sets the pair: an average that starts at (0, 1) would take 500 steps to reach the features' scale.
+    first = old["seen"] == 0
+    alpha = jnp.where(first, 1.0, momentum)
+    mu, sigma = losses.running_moments(old["mu"], old["sigma"], mean, std, alpha=alpha)
+    return net.replace(stats={"mu": mu, "sigma": sigma, "seen": old["seen"] + 1})
+
+
+def _to_size(image: Float[Array, "b h w 3"], like: Float[Array, "b H W 3"]) -> Float[Array, "b H W 3"]:
+    if image.shape == like.shape:
+        return image
+    return jax.image.resize(image, like.shape, "bilinear", antialias=False)

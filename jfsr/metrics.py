@@ -1,0 +1,189 @@
+"""Metrics: pure functions on the host, in float64, one value per image.
+
+They see one image at a time, so a score cannot depend on batch size, padding or the number of devices. Images are
+[b, h, w, 3] RGB in [0, 1], rounded to 8 bits before they are scored (:func:`to_8bit`): what a file would hold.
+
+Two options appear throughout. ``colour`` is ``'rgb'`` or ``'y'``; ``boxes`` restricts the score to one rectangle
+(x0, y0, x1, y1) of whole pixels per image, half open, cut out before anything is computed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Literal, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
+
+from jfsr import geometry
+
+Colour = Literal["rgb", "y"]
+
+YAW_EDGES_DEG = (0.0, 15.0, 30.0, 45.0, 60.0, 99.0)
+
+
+def to_8bit(images: Shaped[np.ndarray, "*b h w 3"]) -> UInt8[np.ndarray, "*b h w 3"]:
+    """Clips to [0, 1] and rounds to levels 0 … 255: what a PNG of it would hold; uint8 passes through."""
+    if images.dtype == np.uint8:
+        return images
+    return np.round(255.0 * np.clip(images, 0.0, 1.0)).astype(np.uint8)
+
+
+def from_8bit(images: UInt8[np.ndarray, "*b h w 3"]) -> Float[np.ndarray, "*b h w 3"]:
+    """Levels 0 … 255 as float32 in [0, 1], as the functions here take them."""
+    return images.astype(np.float32) / np.float32(255.0)
+
+
+def luma(images: Float[np.ndarray, "*b h w 3"]) -> Float[np.ndarray, "*b h w 1"]:
+    """Y of ITU-R BT.601 with studio swing, as Matlab's rgb2ycbcr: [0, 1] RGB to [16/255, 235/255], not rounded.
+
+    Y = (16 + 65.481 R + 128.553 G + 24.966 B) / 255.
+    """
+    weights = np.array([65.481, 128.553, 24.966])
+    return ((16.0 + images.astype(np.float64) @ weights) / 255.0)[..., None]
+
+
+def psnr(
+    a: Float[np.ndarray, "b h w 3"],
+    b: Float[np.ndarray, "b h w 3"],
+    *,
+    colour: Colour = "rgb",
+    border: int = 0,
+    boxes: Int[np.ndarray, "b 4"] | None = None,
+) -> Float[np.ndarray, " b"]:
+    """Peak signal-to-noise ratio in dB against a peak of 1; +inf for equal images, NaN for an empty region.
+
+    Args:
+      a, b: the two sets of images.
+      colour: the squared error is the mean over R, G and B, or that of :func:`luma` alone.
+      border: pixels left out on each side, after ``boxes``.
+      boxes: region of each image.
+    """
+    out = np.empty(len(a))
+    for i, (x, y) in enumerate(_pairs(a, b, colour, border, boxes)):
+        mse = np.mean(np.square(x - y)) if x.size else np.nan
+        out[i] = np.inf if mse == 0 else -10.0 * np.log10(mse)
+    return out
+
+
+def ssim(
+    a: Float[np.ndarray, "b h w 3"],
+    b: Float[np.ndarray, "b h w 3"],
+    *,
+    colour: Colour = "rgb",
+    border: int = 0,
+    boxes: Int[np.ndarray, "b 4"] | None = None,
+) -> Float[np.ndarray, " b"]:
+    """Structural similarity of Wang et al. 2004: 11×11 Gaussian window of sigma 1.5, population covariance.
+
+    K1 = 0.01, K2 = 0.03, range 1. Only windows that lie inside the region count ('valid'); the map's mean over pixels
+    and channels. NaN for a region under 11 pixels. Arguments as in :func:`psnr`.
+    """
+    out = np.empty(len(a))
+    for i, (x, y) in enumerate(_pairs(a, b, colour, border, boxes)):
+        out[i] = np.mean(_ssim_map(x, y)) if min(x.shape[:2]) >= 11 else np.nan
+    return out
+
+
+def _ssim_map(x: Float[np.ndarray, "h w c"], y: Float[np.ndarray, "h w c"]) -> Float[np.ndarray, "H W c"]:
+    maps = np.stack([x, y, x * x, y * y, x * y])
+    mx, my, xx, yy, xy = _window(_window(maps, axis=1), axis=2)
+    c1, c2 = 0.01**2, 0.03**2
+    numerator = (2 * mx * my + c1) * (2 * (xy - mx * my) + c2)
+    return numerator / ((mx * mx + my * my + c1) * (xx - mx * mx + yy - my * my + c2))
+
+
+def _window(maps: np.ndarray, *, axis: int) -> np.ndarray:
+    """Gaussian means along one axis, where the window fits."""
+    taps = np.exp(-0.5 * np.square(np.arange(-5, 6) / 1.5))
+    return np.lib.stride_tricks.sliding_window_view(maps, 11, axis=axis) @ (taps / taps.sum())
+
+
+def _pairs(a: np.ndarray, b: np.ndarray, colour: Colour, border: int, boxes: np.ndarray | None):
+    """Float64 pairs of the images' scored regions, one at a time."""
+    if a.shape != b.shape:
+        raise ValueError(f"images to compare have shapes {a.shape} and {b.shape}")
+    for i in range(len(a)):
+        x0, y0, x1, y1 = (0, 0, a.shape[2], a.shape[1]) if boxes is None else (int(v) for v in boxes[i])
+        region = np.s_[y0 + border : max(y0, y1 - border), x0 + border : max(x0, x1 - border)]
+        x, y = a[i][region], b[i][region]
+        yield (luma(x), luma(y)) if colour == "y" else (x.astype(np.float64), y.astype(np.float64))
+
+
+def landmark_boxes(landmarks_px: Float[np.ndarray, "b n 2"], *, size: int) -> Int[np.ndarray, "b 4"]:
+    """Smallest boxes of whole pixels around the known landmarks, inside the image; empty (0, 0, 0, 0) without any.
+
+    A landmark at x lies in the pixel whose centre is nearest.
+    """
+    out = np.zeros((len(landmarks_px), 4), np.int64)
+    for i, points in enumerate(landmarks_px):
+        points = points[np.isfinite(points).all(-1)]
+        if len(points):
+            low, high = np.floor(points.min(0) + 0.5), np.floor(points.max(0) + 0.5) + 1
+            out[i] = np.clip([*low, *high], 0, size)
+    return out
+
+
+def pose_errors(
+    predicted_deg: Float[np.ndarray, "b 3"], true_deg: Float[np.ndarray, "b 3"]
+) -> Float[np.ndarray, "b 3"]:
+    """Absolute wrapped errors of yaw, pitch and roll in degrees, [0, 180]; NaN where an angle is unknown.
+
+    The difference alone is wrapped: nothing is folded at 90 degrees, which would hide flipped faces.
+    """
+    difference = predicted_deg.astype(np.float64) - true_deg.astype(np.float64)
+    return np.abs((difference + 180.0) % 360.0 - 180.0)
+
+
+def pose_geodesic(
+    predicted_deg: Float[np.ndarray, "b 3"], true_deg: Float[np.ndarray, "b 3"]
+) -> Float[np.ndarray, " b"]:
+    """Angle in degrees of the rotation between the two poses, [0, 180]; NaN where an angle is unknown."""
+    return np.asarray(geometry.geodesic_deg(jnp.asarray(predicted_deg), jnp.asarray(true_deg)), np.float64)
+
+
+def pose_dropped_by(pose_deg: Float[np.ndarray, "b 3"]) -> list[str]:
+    """The rule by which each face is left out of pose scores, '' where it is kept.
+
+    'no pose label' if an angle is unknown, '|angle| > 99°' as all pose papers drop the faces their bins cannot hold.
+    """
+    known, kept = np.isfinite(pose_deg).all(-1), geometry.pose_in_range(pose_deg)
+    return ["" if k else "|angle| > 99°" if n else "no pose label" for n, k in zip(known, kept, strict=True)]
+
+
+class Interval(NamedTuple):
+    """A mean and its confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+def bootstrap(
+    values: Float[np.ndarray, " n"], *, confidence: float = 0.95, resamples: int = 1000, seed: int = 0
+) -> Interval:
+    """Mean of the known values with its percentile bootstrap interval; the same numbers for the same seed.
+
+    NaN is left out. With no value left, all is NaN; with one, the interval is that value.
+    """
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return Interval(np.nan, np.nan, np.nan, 0)
+    rng = np.random.default_rng(seed)
+    means = np.array([values[rng.integers(len(values), size=len(values))].mean() for _ in range(resamples)])
+    tail = 50.0 * (1.0 - confidence)
+    low, high = np.percentile(means, [tail, 100.0 - tail]) if np.isfinite(values).all() else (np.nan, np.nan)
+    return Interval(float(values.mean()), float(low), float(high), len(values))
+
+
+def yaw_bins(
+    yaw_deg: Float[np.ndarray, " n"], *, edges: tuple[float, ...] = YAW_EDGES_DEG
+) -> dict[str, Bool[np.ndarray, " n"]]:
+    """Which faces fall in each bin of |yaw|, by its label; the last bin is closed, the others half open."""
+    size, out = np.abs(yaw_deg), {}
+    for low, high in itertools.pairwise(edges):
+        inside = (size >= low) & ((size <= high) if high == edges[-1] else (size < high))
+        out[f"{low:g}–{high:g}°"] = inside
+    return out

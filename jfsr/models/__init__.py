@@ -1,0 +1,1 @@
+"""Linen modules only: no loss, no config object, no file."""

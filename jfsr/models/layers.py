@@ -1,0 +1,146 @@
+"""The small parts that the networks share: convolutions and their initialisers, PixelShuffle, norms, stacks of blocks.
+
+Images and features are NHWC. Every module takes ``dtype``, the type it computes in (``jnp.bfloat16``, or float32);
+parameters and running statistics are float32 whatever it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+LEAKY_SLOPE = 0.2
+
+# std = 0.1 * sqrt(2 / fan_in): how ESRGAN starts the convolutions of its dense blocks (arXiv 1809.00219, sec. 3.1).
+small_he_init = nn.initializers.variance_scaling(0.1**2 * 2.0, "fan_in", "normal")
+# U(+-1/sqrt(fan_in)): PyTorch's default, which ESRGAN's code leaves in place for all its other convolutions.
+torch_conv_init = nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")
+
+
+def leaky_relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """LeakyReLU with slope 0.2, the only one in these papers; same shape."""
+    return nn.leaky_relu(x, LEAKY_SLOPE)
+
+
+def conv3x3(
+    features: int, *, init: Callable[..., Array] = torch_conv_init, dtype: Any = jnp.float32, name: str | None = None
+) -> nn.Conv:
+    """A 3×3 convolution with bias, stride 1, zero padding 1: [b, h, w, c] -> [b, h, w, features]."""
+    return nn.Conv(features, (3, 3), padding=1, kernel_init=init, dtype=dtype, name=name)
+
+
+def pixel_shuffle(x: Float[Array, "b h w c_in"], factor: int = 2) -> Float[Array, "b h_out w_out c_out"]:
+    """Moves channels to space: [b, h, w, c·r²] -> [b, h·r, w·r, c] with r = ``factor`` (arXiv 1609.05158).
+
+    Input channel c·r² + i·r + j becomes channel c of the sub-pixel at row i, column j: PyTorch's order, so that ported
+    kernels need no permutation.
+
+    Raises:
+      ValueError: the channels are no multiple of r².
+    """
+    b, h, w, c = x.shape
+    if c % factor**2:
+        raise ValueError(f"pixel_shuffle({factor}) needs a multiple of {factor**2} channels, got {c}")
+    x = x.reshape(b, h, w, c // factor**2, factor, factor)
+    return x.transpose(0, 1, 4, 2, 5, 3).reshape(b, h * factor, w * factor, c // factor**2)
+
+
+def upsample_nearest(x: Float[Array, "b h w c"], factor: int = 2) -> Float[Array, "b h_out w_out c"]:
+    """Repeats every pixel ``factor`` times along both axes."""
+    return jnp.repeat(jnp.repeat(x, factor, axis=1), factor, axis=2)
+
+
+class BatchNorm(nn.Module):
+    """BatchNorm over all axes but the last, with statistics of the whole batch on all devices.
+
+    Attributes:
+      axis_name: the mapped axis that the mean and variance are averaged over. Applying with ``train=True`` outside of
+        a `pmap` or `shard_map` that binds it is JAX's "unbound axis name" error; None keeps the statistics local.
+        Initialising needs no axis.
+      momentum: weight of the old running average (0.9 is PyTorch's momentum 0.1).
+      epsilon: added to the variance.
+      dtype: the type of the result; the statistics are float32.
+    """
+
+    axis_name: str | None = "data"
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "*b c"], *, train: bool = True, update_stats: bool = True
+    ) -> Float[Array, "*b c"]:
+        """Normalises by the batch's statistics if ``train``, else by the running ones.
+
+        The running ones move only if ``train`` and ``update_stats``, which needs ``mutable=['batch_stats']``.
+        """
+        norm = nn.BatchNorm(
+            use_running_average=not train,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+            axis_name=self.axis_name,
+            dtype=self.dtype,
+            name="norm",
+        )
+        if not train or update_stats or self.is_initializing():
+            return norm(x)
+        # Linen's BatchNorm writes its running averages whenever it uses the batch's own statistics. Here the write
+        # goes to a detached copy of its variables, which is dropped.
+        y, _ = norm.clone(parent=None, name=None).apply(norm.variables, x, mutable=["batch_stats"])
+        return y
+
+
+def spectral_conv(
+    x: Float[Array, "b h w c_in"], conv: nn.Conv, *, update_stats: bool, name: str | None = None
+) -> Float[Array, "b h_out w_out c_out"]:
+    """Applies ``conv`` with its kernel, as a matrix [kh·kw·c_in, c_out], divided by its largest singular value.
+
+    One step of power iteration a call (arXiv 1802.05957, Algorithm 1) starts from the vector u kept in ``batch_stats``;
+    u is stored back only if ``update_stats``. For use inside a compact ``__call__``.
+    """
+    return nn.SpectralNorm(conv, n_steps=1, name=name)(x, update_stats=update_stats)
+
+
+def resolve_unroll(unroll: int | None, length: int) -> int:
+    """How many of ``length`` blocks one iteration of the compiled loop holds; 0 for all, which is no loop.
+
+    None means by platform, asked when the function is traced: all of them on CPU, where XLA differentiates a loop over
+    convolutions some 25 times slower than straight code; one on GPU and TPU, where a loop runs as fast and compiles in
+    a fraction of the time.
+    """
+    if unroll is None:
+        unroll = 0 if jax.default_backend() == "cpu" else 1
+    # `lax.scan` keeps a loop of one iteration for unroll=1, and with it the slow derivative.
+    return 0 if unroll >= length else unroll
+
+
+def stack_blocks(
+    block: nn.Module, x: Float[Array, "b h w c"], *, length: int, unroll: int | None = None
+) -> Float[Array, "b h w c"]:
+    """Applies ``length`` copies of ``block`` one after the other, each with its own parameters: x -> block_n(...(x)).
+
+    The parameters are one tree, ``block``'s own with a leading axis ``length`` on every leaf, however the loop is
+    compiled; so a checkpoint does not know it. Initialisation always takes the rolled loop: compiling the unrolled one
+    takes minutes, to throw its output away.
+
+    Args:
+      block: a bound or unbound module, ``block(x)`` -> same shape and type. It keeps parameters only.
+      x: features.
+      length: number of copies, at least 1.
+      unroll: see :func:`resolve_unroll`.
+    """
+    initializing = block.is_initializing()
+    scan = nn.scan(
+        lambda block, carry, _: (block(carry), None),
+        variable_axes={"params": 0},
+        split_rngs={"params": True},
+        length=length,
+        unroll=1 if initializing else resolve_unroll(unroll, length),
+    )
+    return scan(block, x, None)[0]

@@ -1,0 +1,110 @@
+"""The only file that says pmap, mesh and process.
+
+A step is written for one device and averages over the axis ``'data'``. :class:`Parallel` runs it on all devices, by
+``jax.pmap`` or by ``jit(shard_map)``; the two, and one device, give the same parameters (``tests/test_parallel.py``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from flax import jax_utils
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from jfsr.methods.common import AXIS
+
+HOWS = ("pmap", "shard_map")
+
+
+def start(devices: int = 0) -> None:
+    """Prepares JAX before its first use: one XLA device per core on a CPU-only host, the cluster where there is one.
+
+    XLA on CPU runs convolutions with few output channels on one core; two host devices under pmap beat one by 1.5 to
+    1.9 times (benchmarks/devices.py).
+
+    Args:
+      devices: how many CPU devices to make; 0 means one per core that this process may use.
+    """
+    if "JAX_COORDINATOR_ADDRESS" in os.environ or "SLURM_JOB_NUM_NODES" in os.environ:
+        jax.distributed.initialize()
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        # It has no effect on accelerators, and it must be set before the first array exists.
+        try:
+            cores = len(os.sched_getaffinity(0))
+        except AttributeError:  # not on Linux
+            cores = os.cpu_count() or 1
+        jax.config.update("jax_num_cpu_devices", devices or cores)
+
+
+class Parallel:
+    """Runs steps on every device.
+
+    Args:
+      how: ``'pmap'`` or ``'shard_map'``.
+      devices: the devices to use; all of them by default.
+    """
+
+    def __init__(self, how: str = "pmap", *, devices: list | None = None):
+        if how not in HOWS:
+            raise ValueError(f"parallel is {how!r}; it can be {' or '.join(HOWS)}")
+        self.how = how
+        self.devices = list(jax.devices() if devices is None else devices)
+        self.local = [d for d in self.devices if d.process_index == jax.process_index()]
+        if how == "shard_map":
+            # Auto axes: Explicit ones (the default of jax.make_mesh) break the reshapes of pixel shuffle.
+            self.mesh = jax.make_mesh((len(self.devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=self.devices)
+
+    def check_batch(self, batch: int) -> None:
+        """ValueError unless the global batch divides evenly over all devices."""
+        if batch % len(self.devices):
+            near = max(1, round(batch / len(self.devices))) * len(self.devices)
+            raise ValueError(
+                f"train.batch is {batch}, which {len(self.devices)} devices cannot share evenly; "
+                f"use a multiple of {len(self.devices)}, for instance --config.train.batch={near}"
+            )
+
+    def replicate(self, tree: Any) -> Any:
+        """A copy of the tree on every device."""
+        if self.how == "pmap":
+            return jax_utils.replicate(tree, self.local)
+        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+
+    def fetch(self, tree: Any) -> Any:
+        """The tree as host arrays, without the device axis."""
+        if self.how == "pmap":
+            tree = jax_utils.unreplicate(tree)
+        return jax.device_get(tree)
+
+    def shard(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
+        """This process's part of a global batch, spread over its devices."""
+        if self.how == "pmap":
+            return {k: v.reshape(len(self.local), -1, *v.shape[1:]) for k, v in batch.items()}
+        sharding = NamedSharding(self.mesh, PartitionSpec(AXIS))
+        return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
+
+    def compile(self, step: Callable) -> Callable:
+        """``step(state, frozen, batch, key)`` over all devices; the state's buffers are reused.
+
+        State and frozen come from :meth:`replicate`, the batch from :meth:`shard`; metrics come back as scalars
+        (already averaged inside the step).
+        """
+        if self.how == "pmap":
+            mapped = jax.pmap(
+                step, axis_name=AXIS, in_axes=(0, 0, 0, None), donate_argnums=(0,), devices=self.devices
+            )
+            return mapped
+        state, data = PartitionSpec(), PartitionSpec(AXIS)
+        # check_vma=False gives pmap's semantics: gradients stay per device until the step averages them.
+        mapped = jax.shard_map(
+            step, mesh=self.mesh, in_specs=(state, state, data, state), out_specs=(state, state), check_vma=False
+        )
+        return jax.jit(mapped, donate_argnums=(0,))
+
+
+def process() -> tuple[int, int]:
+    """(index of this process, number of processes)."""
+    return jax.process_index(), jax.process_count()

@@ -1,0 +1,138 @@
+"""One self-contained HTML page per evaluation: tables, distributions and faces; nothing is loaded from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from jfsr import figures, tables
+from jfsr.evals.faces import METHODS, Faces
+from jfsr.evals.pose import Read
+from jfsr.geometry import POSE_NAMES
+from jfsr.tables import LEGEND, Result, Rows, Table
+
+STYLE = """
+:root { color-scheme: light; --ink: #24242b; --soft: #6b6b76; --line: #e4e4ea; --mark: #1f6fb5; --wash: #f2f7fb }
+* { box-sizing: border-box }
+body { margin: 0; color: var(--ink); background: #fff; font: 16px/1.55 system-ui, sans-serif }
+main { max-width: 64rem; margin: 0 auto; padding: 1.5rem 1rem 4rem }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: .5rem 0 1rem }
+h2 { font-size: 1.15rem; margin: 2.5rem 0 .75rem; padding-top: 1.25rem; border-top: 1px solid var(--line) }
+ul { padding-left: 1.1rem; margin: 1rem 0 }
+.scroll { overflow-x: auto }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem }
+th, td { padding: .4rem .8rem .4rem 0; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line) }
+th { color: var(--soft); font-weight: 500 }
+th:first-child, td:first-child { text-align: left; padding-left: .5rem; position: sticky; left: 0; background: #fff }
+tr.ours td, tr.ours td:first-child { background: var(--wash); font-weight: 600 }
+td small { display: block; color: var(--soft); font-weight: 400; font-size: .78rem }
+figure { margin: 1rem 0 } img { max-width: 100%; height: auto; display: block }
+figcaption, .small { color: var(--soft); font-size: .85rem }
+code { font-size: .82rem; overflow-wrap: anywhere }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; font-size: .85rem }
+dt { color: var(--soft) } dd { margin: 0; overflow-wrap: anywhere }
+@media (max-width: 40rem) { dl { grid-template-columns: 1fr } dd { margin-bottom: .4rem } }
+"""
+
+
+CAPTION = (
+    "Below each face: yaw / pitch / roll that the pose network reads. Axes: x red, y green, z (out of the face) blue."
+)
+SHOWN = 6  # faces in a picture
+
+
+def pictures(
+    rows: Rows, restore: Callable[[np.ndarray], list[Faces]], read: Read | None
+) -> dict[str, tuple[figures.Picture, str]]:
+    """Heading -> (picture, caption): error distributions, faces at random, the worst by PSNR and by pose.
+
+    Args:
+      rows: of :func:`jfsr.tables.merge`.
+      restore: the faces of some positions, restored.
+      read: of :func:`jfsr.evals.pose.reader`; without it no pose is drawn.
+    """
+    score = lambda key: tables.column(rows, "ours", key)
+    show = lambda positions: (_faces(restore(positions), read), CAPTION if read else "")
+    out = {}
+    errors = {m: np.stack([tables.column(rows, m, f"{angle}_err") for angle in POSE_NAMES], -1) for m in METHODS}
+    if np.isfinite(errors["ours"]).any():
+        out["Pose errors"] = figures.error_distribution(errors), "Absolute errors over all faces, by angle."
+    some = np.random.default_rng(0).permutation(len(score("psnr")))[:SHOWN]
+    out["Faces at random"] = show(np.sort(some))
+    out["Worst by PSNR"] = show(_worst(-score("psnr")))
+    for key, heading in (("mae", "Worst by pose error"), ("shift", "Most moved from the reading of the original")):
+        if np.isfinite(score(key)).any():
+            out[heading] = show(_worst(score(key)))
+            break
+    return out
+
+
+def _worst(values: np.ndarray) -> np.ndarray:
+    """Positions of the largest numbers, largest first; NaN never is."""
+    known = np.flatnonzero(~np.isnan(values))
+    return known[np.argsort(-values[known], kind="stable")][:SHOWN]
+
+
+def _faces(parts: list[Faces], read: Read | None) -> figures.Picture:
+    images = {method: np.concatenate([p.images[method] for p in parts]) for method in METHODS}
+    poses = {method: read(x) for method, x in images.items()} if read else None
+    lr, true = np.concatenate([p.lr for p in parts]), np.concatenate([p.pose_deg for p in parts])
+    return figures.comparison(lr, images, poses, true)
+
+
+def page(result: Result, pictures: Mapping[str, tuple[figures.Picture, str]], provenance: Mapping[str, str]) -> str:
+    """The page's HTML.
+
+    Args:
+      result: the numbers.
+      pictures: heading -> (picture, caption), after the tables in this order.
+      provenance: what made the numbers: config hash, digests, versions.
+    """
+    (_, scores), *others = result.tables.items()
+    parts = [f"<h1>{_text(result.title)}</h1>", _table(scores), _facts(result.facts)]
+    parts.append(f'<p class="small">{_text(LEGEND)}</p>')
+    for heading, table in others:
+        parts += [f"<h2>{_text(heading)}</h2>", _table(table)]
+    for heading, (picture, caption) in pictures.items():
+        parts += [f"<h2>{_text(heading)}</h2>", _figure(picture, heading, caption)]
+    rows = "".join(f"<dt>{_text(k)}</dt><dd><code>{_text(v)}</code></dd>" for k, v in provenance.items())
+    parts += ["<h2>Protocol</h2>", f"<p>{_text(result.protocol)}</p>", f"<dl>{rows}</dl>"]
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{_text(result.title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(parts)
+        + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _table(table: Table) -> str:
+    head = "".join(f"<th>{_text(cell)}</th>" for cell in table.head)
+    body = []
+    for row in table.body:
+        ours = ' class="ours"' if "ours" in (row[0].lower(), row[1]) else ""
+        body.append(f"<tr{ours}>" + "".join(f"<td>{_cell(cell)}</td>" for cell in row) + "</tr>")
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+
+
+def _cell(cell: str) -> str:
+    """A mean with its interval below it, small."""
+    mean, bracket, interval = cell.partition(" [")
+    return _text(mean) + (f"<small>[{_text(interval)}</small>" if bracket else "")
+
+
+def _facts(facts: list[str]) -> str:
+    return "<ul>" + "".join(f"<li>{_text(fact)}</li>" for fact in facts) + "</ul>"
+
+
+def _figure(picture: figures.Picture, heading: str, caption: str) -> str:
+    data = base64.b64encode(figures.png(picture)).decode()
+    image = f'<img src="data:image/png;base64,{data}" alt="{_text(heading)}">'
+    return f"<figure>{image}<figcaption>{_text(caption)}</figcaption></figure>"
+
+
+def _text(text: str) -> str:
+    return html.escape(str(text), quote=True)

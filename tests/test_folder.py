@@ -1,0 +1,316 @@
+"""Folders of images: what is read, what is skipped and why, what in the labels is an error; AFLW2000's layout."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from jfsr.data.datasets import aflw2000
+from jfsr.data.datasets.folder import Folder
+from jfsr.data.records import BadRecord, Source
+
+RED, GREY, WHITE = (200, 30, 40), (100, 100, 100), (255, 255, 255)
+
+
+def picture(file, mode="RGB", color=RED, size=(12, 10), **options):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, color).save(file, **options)
+    return file
+
+
+def only(root, **options):
+    """The single image of a folder."""
+    source = Folder(root, **options)
+    assert len(source) == 1, source.report()
+    return source[0]["image"]
+
+
+def labelled(root, text):
+    for name in ("a.png", "b.png", "sub/c.png"):
+        picture(root / name)
+    (root / "labels.csv").write_text(text, encoding="utf-8")
+    return Folder(root)
+
+
+# ---- Images
+
+
+def test_images_come_sorted_from_the_whole_tree_and_unlabelled_ones_know_nothing(tmp_path):
+    for name in ("b/z.png", "a.jpg", "b/a.PNG", "c.webp"):
+        picture(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no image, and no picture's suffix")
+    source = Folder(tmp_path)
+    assert isinstance(source, Source)
+    assert [source[i]["name"] for i in range(len(source))] == ["a.jpg", "b/a.PNG", "b/z.png", "c.webp"]
+    record = source[1]
+    assert (record["image"].shape, record["image"].dtype, record["identity"]) == ((10, 12, 3), np.uint8, -1)
+    for key in ("pose_deg", "landmarks_px", "landmarks5_px", "box_px"):
+        assert np.isnan(record[key]).all()
+        assert record[key].dtype == np.float32
+    assert not record["visible"].any()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mode", "color", "wanted"),
+    [
+        ("png", "L", 100, GREY),
+        ("png", "1", 1, WHITE),
+        ("png", "RGBA", (*RED, 255), RED),
+        ("png", "RGBA", (*RED, 0), WHITE),  # alpha lies over white
+        ("png", "RGBA", (0, 0, 0, 51), (204, 204, 204)),
+        ("png", "LA", (100, 255), GREY),
+        ("png", "I;16", 100 * 257, GREY),
+        ("tif", "I;16", 65535, WHITE),
+        ("tif", "CMYK", (0, 255, 255, 0), (255, 0, 0)),
+    ],
+)
+def test_every_mode_is_read_as_8_bit_rgb(tmp_path, suffix, mode, color, wanted):
+    picture(tmp_path / f"x.{suffix}", mode, color)
+    image = only(tmp_path, check="decode")
+    assert (image == wanted).all(), image[0, 0]
+
+
+def test_palettes_are_read_also_with_a_transparent_colour(tmp_path):
+    image = Image.new("P", (12, 10), 1)
+    image.putpalette([0, 0, 0, *RED])
+    image.paste(0, (0, 0, 6, 10))
+    image.save(tmp_path / "x.png", transparency=0)
+    got = only(tmp_path)
+    assert (got[:, :6] == 255).all()
+    assert (got[:, 6:] == RED).all()
+    image.save(tmp_path / "x.png")
+    assert (only(tmp_path)[:, :6] == 0).all()
+
+
+def test_exif_rotation_is_applied(tmp_path):
+    image = Image.new("RGB", (12, 10), "white")
+    image.paste("black", (0, 0, 12, 3))  # the top of what the camera stored
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned clockwise, so that the stored top is on the right
+    image.save(tmp_path / "x.png", exif=exif)
+    got = only(tmp_path)
+    assert got.shape == (12, 10, 3)
+    assert (got[:, 7:] == 0).all()
+    assert (got[:, :7] == 255).all()
+
+
+def png_header(width, height):
+    """A PNG that promises a size and holds no pixel."""
+    chunk = lambda tag, data: struct.pack(">I", len(data)) + tag + data + struct.pack(">I", zlib.crc32(tag + data))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+@pytest.fixture
+def rotten(tmp_path):
+    """A folder with one good image between bad ones."""
+    picture(tmp_path / "d_good.png")
+    (tmp_path / "a_empty.jpg").touch()
+    (tmp_path / "b_text.jpg").write_text("no image at all")
+    picture(tmp_path / "c_one.png", size=(1, 1))
+    picture(tmp_path / "e_float.tif", "F", 0.5)
+    (tmp_path / "f_huge.png").write_bytes(png_header(10_000, 9_000))  # Pillow only warns of this size
+    (tmp_path / "g_bomb.png").write_bytes(png_header(60_000, 60_000))
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8))
+    for name, form in (("h_cut.jpg", "JPEG"), ("i_cut.png", "PNG")):
+        noise.save(data := io.BytesIO(), form)
+        (tmp_path / name).write_bytes(data.getvalue()[: len(data.getvalue()) // 2])
+    return tmp_path
+
+
+REASONS = {
+    "a_empty.jpg": "empty file",
+    "b_text.jpg": "not an image",
+    "c_one.png": "1×1 is too small for a face (under 8 pixels)",
+    "e_float.tif": "floating-point pixels",
+    "f_huge.png": "10000×9000 is absurdly large (over 64 million pixels)",
+    "g_bomb.png": "absurdly large (over 64 million pixels)",
+    "h_cut.jpg": "cannot be decoded",
+    "i_cut.png": "cannot be decoded",
+}
+
+
+def test_bad_files_are_skipped_and_listed_with_the_reason(rotten):
+    source = Folder(rotten, check="decode")
+    assert [source[i]["name"] for i in range(len(source))] == ["d_good.png"]
+    assert dict(source.skipped).keys() == REASONS.keys()
+    for name, reason in source.skipped:
+        assert reason.startswith(REASONS[name]), (name, reason)
+    report = source.report()
+    assert "1 images, 0 with labels, 8 skipped" in report
+    assert all(f"\n  {name}: " in report for name in REASONS)
+
+
+def test_by_header_a_file_cut_short_is_found_when_it_is_read(rotten):
+    source = Folder(rotten)
+    assert len(source.skipped) == 6
+    assert len(source) == 3
+    for _ in range(2):  # the second time is no second file
+        with pytest.raises(BadRecord, match=r"h_cut\.jpg: cannot be decoded"):
+            source[1]
+    assert source.skipped[6:] == [("h_cut.jpg", source.skipped[-1][1])]
+
+
+def test_a_folder_without_images_says_what_it_has(tmp_path):
+    with pytest.raises(ValueError, match="is no folder"):
+        Folder(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="holds no image that can be read"):
+        Folder(tmp_path)
+    (tmp_path / "a.png").touch()
+    with pytest.raises(ValueError, match=r"1 skipped, e.g. .*empty file"):
+        Folder(tmp_path)
+    with pytest.raises(ValueError, match="checked by 'header' or 'decode'"):
+        Folder(tmp_path, check="all")
+
+
+# ---- Labels
+
+
+def test_labels_are_found_by_file_and_empty_cells_are_unknown(tmp_path):
+    text = "\ufefffile,identity,roll_deg,yaw_deg\nsub\\c.png,Zoe,3,-20.5\n\n./a.png,Al,,10\n"
+    source = labelled(tmp_path, text)
+    a, b, c = (source[i] for i in range(3))
+    np.testing.assert_array_equal(a["pose_deg"], np.array([10, np.nan, np.nan], np.float32))
+    np.testing.assert_array_equal(c["pose_deg"], np.array([-20.5, np.nan, 3], np.float32))
+    assert [r["identity"] for r in (a, b, c)] == [0, -1, 1]
+    assert source.identities == {"Al": 0, "Zoe": 1}
+    assert np.isnan(b["pose_deg"]).all()
+
+
+def columns(points):
+    return ",".join(f"{axis}{i}" for i in range(points) for axis in "xy")
+
+
+def test_68_landmarks_bring_the_five_and_missing_points_are_invisible(tmp_path):
+    cells = [str(v / 4) for v in range(136)]
+    cells[6:8] = "", ""
+    source = labelled(tmp_path, f"file,{columns(68)}\na.png,{','.join(cells)}\n")
+    record = source[0]
+    points = record["landmarks_px"]
+    np.testing.assert_array_equal(points[[0, 67]], [[0, 0.25], [33.5, 33.75]])
+    assert np.isnan(points[3]).all()
+    np.testing.assert_array_equal(record["visible"], np.arange(68) != 3)
+    wanted = [points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]]
+    np.testing.assert_array_equal(record["landmarks5_px"], wanted)
+
+
+def test_five_landmarks_stay_five(tmp_path):
+    record = labelled(tmp_path, f"{columns(5)},file\n{','.join('1234567890')},a.png\n")[0]
+    np.testing.assert_array_equal(record["landmarks5_px"], [[1, 2], [3, 4], [5, 6], [7, 8], [9, 0]])
+    assert np.isnan(record["landmarks_px"]).all()
+    assert not record["visible"].any()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1: no column 'file'"),
+        ("name,yaw_deg\na.png,1\n", "line 1: unknown column 'name'; columns are file, yaw_deg"),
+        ("file,yaw\na.png,1\n", "line 1: unknown column 'yaw'"),
+        ("file,yaw_deg,yaw_deg\na.png,1,2\n", "line 1: column 'yaw_deg' appears twice"),
+        ("file,x0,y0\na.png,1,2\n", "line 1: 2 landmark columns; it takes x0, y0, …, x67, y67 or"),
+        (f"file,{columns(6)}\n", "line 1: 12 landmark columns"),
+        (f"file,{columns(5).replace('x4', 'x5')}\n", "line 1: 10 landmark columns"),
+        ("file,yaw_deg\na.png,1\nd.png,2\n", "line 3: no image 'd.png' in the folder; remove the line or add"),
+        ("file,yaw_deg\na.png,1\nb.png,left\n", "line 3: yaw_deg is 'left', not a number; leave the cell empty"),
+        ("file,yaw_deg\na.png,nan\n", "line 2: yaw_deg is 'nan', not a number"),
+        ("file,yaw_deg\na.png,1\na.png,2\n", "line 3: a second line for 'a.png'"),
+        ("file,yaw_deg\na.png,1,2\n", "line 2: more cells"),
+        ("file,yaw_deg\nb.png\n", "line 2: fewer cells"),
+        ("file,yaw_deg\na.png,200\n", "line 2: an angle beyond ±180°"),
+        (f"file,{columns(5)}\na.png,1,2,3,,5,6,7,8,9,10\n", "line 2: only one of x1 and y1 is given"),
+        ('file,identity\na.png,"two\nlines"\nb.png,1,2\n', "line 4: more cells"),
+    ],
+)
+def test_wrong_labels_name_the_line_and_the_remedy(tmp_path, text, message):
+    with pytest.raises(ValueError, match=f"labels.csv, {message}"):
+        labelled(tmp_path, text)
+
+
+def test_labels_in_another_encoding_name_the_line(tmp_path):
+    picture(tmp_path / "a.png")
+    (tmp_path / "labels.csv").write_bytes("file,identity\na.png,José\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"labels\.csv, line 2: not UTF-8"):
+        Folder(tmp_path)
+
+
+def test_a_label_of_an_image_that_is_skipped_is_no_error(tmp_path):
+    (tmp_path / "0.png").touch()
+    source = labelled(tmp_path, "file,yaw_deg\n0.png,5\na.png,1\n")
+    assert (len(source), source.skipped) == (3, [("0.png", "empty file")])
+
+
+# ---- AFLW2000-3D
+
+
+@pytest.fixture
+def official(tmp_path):
+    """Two faces in AFLW2000-3D's layout."""
+    rng = np.random.default_rng(0)
+    for index in (2, 10):
+        picture(tmp_path / f"image{index:05}.jpg", size=(45, 45))
+        pose = np.zeros((1, 7), np.float32)
+        pose[0, :3] = np.deg2rad([index, -30, 100])  # pitch, yaw, roll
+        points = rng.uniform(1, 45, (3, 68)).astype(np.float32)
+        points[:2, 0] = 1, 45  # Matlab's first and last pixel
+        savemat(tmp_path / f"image{index:05}.mat", {"Pose_Para": pose, "pt3d_68": points, "pt2d": -np.ones((2, 21))})
+    return tmp_path
+
+
+def test_aflw2000_is_read_as_its_authors_publish_it(official):
+    source = aflw2000.AFLW2000(official)
+    assert isinstance(source, Source)
+    assert [source[i]["name"] for i in range(len(source))] == ["image00002.jpg", "image00010.jpg"]
+    record = source[1]
+    np.testing.assert_allclose(record["pose_deg"], [-30, 10, 100], rtol=1e-5)
+    np.testing.assert_array_equal(record["landmarks_px"][0], [0, 44])
+    np.testing.assert_array_equal(record["landmarks5_px"][2], record["landmarks_px"][30])
+    assert record["visible"].all()
+    assert record["image"].shape == (45, 45, 3)
+
+
+def test_aflw2000_names_what_is_missing_or_broken(official):
+    file = official / "image00002.jpg"
+    Image.effect_noise((45, 45), 50).save(file)
+    file.write_bytes(file.read_bytes()[:-300])
+    savemat(official / "image00010.mat", {"Pose_Para": np.zeros((1, 7))})
+    source = aflw2000.AFLW2000(official)
+    with pytest.raises(BadRecord, match=r"image00010\.mat: not a \.mat of AFLW2000-3D.*pt3d_68"):
+        source[1]
+    with pytest.raises(BadRecord, match=r"image00002\.jpg: cannot be decoded"):
+        source[0]
+    assert [name for name, _ in source.skipped] == ["image00002.jpg"]
+    assert "image00002.jpg: cannot be decoded" in source.report()
+    (official / "image00010.mat").unlink()
+    with pytest.raises(ValueError, match=r"1 image\(s\) without a \.mat beside them, e\.g\. image00010\.jpg"):
+        aflw2000.AFLW2000(official)
+
+
+# ---- The real sets
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "people", "points"),
+    [("landmarks68", 330, 0, 68), ("pose", 152, 0, 68), ("verification", 1549, 963, 0)],
+)
+def test_real_folders_are_read_whole(shared, name, count, people, points):
+    source = Folder(shared / "faces/val" / name)
+    assert (len(source), len(source.identities), source.skipped) == (count, people, [])
+    assert source[count // 2]["visible"].sum() == points
+
+
+def test_the_real_aflw2000_has_its_landmarks_on_the_face_and_poses_of_the_convention(shared):
+    source = aflw2000.AFLW2000(shared / "faces/val/aflw2000")
+    faces = [source[i] for i in range(len(source))]
+    pose = np.stack([f["pose_deg"] for f in faces])
+    near = np.abs(pose).max(1) < 60
+    assert near.sum() > 30
+    five = np.stack([f["landmarks5_px"] for f in faces])
+    tilt = np.rad2deg(np.arctan2(*(five[:, 1] - five[:, 0]).T[::-1]))  # of the line between the eyes, y down
+    assert np.corrcoef(tilt[near], pose[near, 2])[0, 1] > 0.9  # roll > 0 is clockwise
+    nose = five[:, 2, 0] - five[:, :2, 0].mean(1)
+    assert np.corrcoef(nose[near], pose[near, 0])[0, 1] < -0.7  # yaw > 0 is to the viewer's left

@@ -1,0 +1,120 @@
+"""The sign convention, against SciPy, Hopenet's drawing formulas and a mirror."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from jfsr import geometry
+
+RNG = np.random.default_rng(0)
+POSES = np.concatenate([RNG.uniform([-89, -179, -179], [89, 179, 179], (200, 3)), np.zeros((1, 3))]).astype(np.float32)
+
+
+def rotation(pose_deg):
+    return np.asarray(geometry.rotation_from_pose(jnp.asarray(pose_deg)))
+
+
+def pose(R):
+    return np.asarray(geometry.pose_from_rotation(jnp.asarray(R)))
+
+
+def scipy_rotation(pose_deg):
+    yaw, pitch, roll = np.moveaxis(np.asarray(pose_deg, np.float64), -1, 0)
+    return Rotation.from_euler("XYZ", np.stack([pitch, -yaw, roll], -1), degrees=True)  # capitals: intrinsic axes
+
+
+def test_rotation_is_scipys_and_its_columns_are_the_axes_that_hopenet_draws():
+    R = rotation(POSES)
+    np.testing.assert_allclose(R, scipy_rotation(POSES).as_matrix(), atol=2e-6)
+    # draw_axis of deep-head-pose's utils.py, which negates yaw first; (x, y) of the three axes.
+    y, p, r = np.deg2rad(POSES.T.astype(np.float64)) * np.array([[-1], [1], [1]])
+    drawn = [
+        [np.cos(y) * np.cos(r), np.cos(p) * np.sin(r) + np.cos(r) * np.sin(p) * np.sin(y)],
+        [-np.cos(y) * np.sin(r), np.cos(p) * np.cos(r) - np.sin(p) * np.sin(y) * np.sin(r)],
+        [np.sin(y), -np.cos(y) * np.sin(p)],
+    ]
+    np.testing.assert_allclose(R[:, :2].transpose(2, 1, 0), drawn, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("angles", "nose"),  # where the nose (0, 0, 1) points: x to the viewer's right, y down
+    [((30, 0, 0), (-0.5, 0)), ((0, 30, 0), (0, -0.5)), ((-30, 0, 0), (0.5, 0)), ((0, 0, 30), (0, 0))],
+)
+def test_positive_yaw_looks_to_the_viewers_left_and_positive_pitch_up(angles, nose):
+    R = rotation(np.array(angles, np.float32))
+    np.testing.assert_allclose((R @ [0, 0, 1])[:2], nose, atol=1e-6)
+
+
+def test_positive_roll_is_clockwise_for_the_viewer():
+    right_eye = rotation(np.array([0, 0, 30], np.float32)) @ [1, 0, 0]
+    assert right_eye[1] > 0.49  # the eye on the viewer's right goes down, and y points down
+
+
+def test_pose_comes_back_from_its_rotation():
+    np.testing.assert_allclose(pose(rotation(POSES)), POSES, atol=2e-3)
+    # Beyond ±90° of yaw the same rotation has another name, so the rotation is what comes back.
+    far = np.array([[-103, -300, 298], [170, 20, -20]], np.float32)
+    R = rotation(far)
+    again = pose(R)
+    assert np.all(np.abs(again[:, 0]) <= 90)
+    np.testing.assert_allclose(rotation(again), R, atol=3e-6)
+
+
+def test_geodesic_is_the_angle_of_the_relative_rotation():
+    a, b = POSES[:100], POSES[100:200]
+    wanted = np.rad2deg((scipy_rotation(a).inv() * scipy_rotation(b)).magnitude())
+    np.testing.assert_allclose(geometry.geodesic_deg(jnp.asarray(a), jnp.asarray(b)), wanted, atol=2e-3)
+    # The formula by acos of the trace is off by some hundredths of a degree at these.
+    for angle in (1e-3, 0.05, 179.95):
+        found = geometry.geodesic_deg(jnp.array([0.0, 0.0, angle]), jnp.zeros(3))
+        np.testing.assert_allclose(found, angle, atol=2e-4)
+
+
+def test_wrap_folds_differences():
+    angles = jnp.array([0, 179.5, 180, -180, 358, -358, 540, 723])
+    np.testing.assert_allclose(geometry.wrap_deg(angles), [0, 179.5, -180, -180, -2, 2, -180, 3])
+
+
+def test_a_mirrored_pose_is_the_mirrored_rotation():
+    mirror = np.diag([-1.0, 1.0, 1.0])
+    R = rotation(POSES)
+    np.testing.assert_allclose(rotation(geometry.mirror_pose(POSES)), mirror @ R @ mirror, atol=2e-6)
+    assert np.isnan(geometry.mirror_pose(np.array([np.nan, 1, np.nan], np.float32))).tolist() == [True, False, True]
+
+
+def test_a_mirror_swaps_the_landmarks_of_ibug():
+    pairs = {0: 16, 7: 9, 8: 8, 17: 26, 21: 22, 27: 27, 30: 30, 31: 35, 33: 33, 36: 45, 37: 44, 39: 42, 40: 47, 41: 46}
+    pairs |= {48: 54, 50: 52, 51: 51, 57: 57, 58: 56, 59: 55, 60: 64, 61: 63, 62: 62, 65: 67, 66: 66}
+    for one, other in pairs.items():
+        assert (geometry.FLIP_68[one], geometry.FLIP_68[other]) == (other, one)
+    for flip, count in ((geometry.FLIP_68, 68), (geometry.FLIP_5, 5)):
+        np.testing.assert_array_equal(flip[flip], np.arange(count))
+    with pytest.raises(ValueError, match="19 landmarks; 68"):
+        geometry.flip_permutation(19)
+
+
+@pytest.mark.parametrize("count", [68, 5])
+def test_mirrored_landmarks_lie_on_the_mirrored_image(count):
+    width = 40
+    points = RNG.integers(0, width, (count, 2)).astype(np.float32)
+    image = np.zeros((width, width), bool)
+    image[points[:, 1].astype(int), points[:, 0].astype(int)] = True
+    mirrored = geometry.mirror_landmarks(points, width)
+    assert image[:, ::-1][mirrored[:, 1].astype(int), mirrored[:, 0].astype(int)].all()
+    np.testing.assert_array_equal(geometry.mirror_landmarks(mirrored, width), points)
+
+
+def test_only_faces_with_three_known_angles_within_the_limit_are_kept():
+    poses = np.array([[99, -99, 0], [99.1, 0, 0], [0, -300, 0], [np.nan, 0, 0]], np.float32)
+    assert geometry.pose_in_range(poses).tolist() == [True, False, False, False]
+
+
+def test_the_real_mean_face_is_its_own_mirror(shared):
+    table = np.genfromtxt(shared / "faces/train/landmarks68/labels.csv", delimiter=",", skip_header=1)[:, 1:]
+    faces = table.reshape(-1, 68, 2).astype(np.float32)
+    mean = faces.mean(0)
+    mirrored = geometry.mirror_landmarks(mean, 192)
+    mirrored += (mean - mirrored).mean(0)  # the mean face need not stand in the middle
+    nearest = np.linalg.norm(mirrored[:, None] - mean, axis=-1).argmin(1)
+    np.testing.assert_array_equal(nearest, np.arange(68))
