@@ -1,4 +1,6 @@
-"""Trains any method: python train.py --config=configs/msgan.py:quick --workdir=runs/quick
+"""Trains any method.
+
+    python train.py --config=configs/msgan.py:quick --workdir=runs/quick
 
 A second call with the same arguments goes on where the first one stopped, to the same result bit for bit.
 """
@@ -39,7 +41,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected argument {argv[1]!r}; see --help")
 
     # Orbax tells every rename at INFO; --verbosity=0 shows it.
-    if FLAGS["verbosity"].using_default_value:
+    if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
 
     # ---- Config: nothing runs before every key is known to be read by someone.
@@ -49,7 +51,7 @@ def main(argv: list[str]) -> None:
     import jax
     from clu import parameter_overview
 
-    from jfsr import checkpoint, logs
+    from jfsr import checkpoint, figures, logs
     from jfsr.data import pipeline
     from jfsr.frozen import zoo
     from jfsr.methods import common
@@ -78,7 +80,9 @@ def main(argv: list[str]) -> None:
         process_index=process,
         process_count=processes,
     )
-    fresh = method.init(config, common.derive(root, 0, common.PURPOSE_INIT), next(data(start_step=0)))
+    # Jitted as a whole: leaf by leaf, hundreds of small programs would be compiled.
+    init = jax.jit(functools.partial(method.init, config))
+    fresh = init(common.derive(root, 0, common.PURPOSE_INIT), next(data(start_step=0)))
     state = checkpoint.restore(manager, fresh)
     begin = int(state.step)
 
@@ -90,7 +94,7 @@ def main(argv: list[str]) -> None:
     total = sum(method.stages(config).values())
     validate = Validation(config, method, frozen) if config.val.limit else None
     state, frozen = mesh.replicate(state), mesh.replicate(frozen)
-    batches, step, edge, scores = data(start_step=begin), begin, 0, {}
+    batches, step, edge, scores, measured = data(start_step=begin), begin, 0, {}, -1
     with logs.GracefulExit() as stop, writer.progress(begin, total):
         for stage, steps in method.stages(config).items():
             edge += steps
@@ -106,18 +110,16 @@ def main(argv: list[str]) -> None:
                     if values["bad_run"] >= config.train.max_bad_run:
                         give_up(step, config, manager)
                 if validate and due(config.log.val_every):
-                    scores = validate(mesh.fetch(state))
+                    scores, measured = validate(mesh.fetch(state)), step
                     writer.scalars(step, scores)
                 if validate and config.log.samples and due(config.log.samples_every):
-                    from jfsr import figures
-
                     faces = validate.sample(mesh.fetch(state), config.log.samples)
-                    writer.image(step, "samples", figures.sample_grid(**faces))
+                    writer.image(step, "samples", figures.sample_grid(faces["lr"], faces["stages"], faces["hr"]))
                 if due(config.checkpoint.every):
-                    checkpoint.save(manager, mesh.fetch(state), scores)
+                    checkpoint.save(manager, mesh.fetch(state), scores if measured == step else {})
 
     # ---- The last step is always saved, also when a signal ended the loop.
-    checkpoint.save(manager, mesh.fetch(state), scores, wait=True)
+    checkpoint.save(manager, mesh.fetch(state), scores if measured == step else {}, wait=True)
     manager.close()
     if stop.requested:
         writer.say(f"stopped at step {step} of {total} and saved; the same command goes on from there")

@@ -42,7 +42,8 @@ def main(_) -> None:
 
     begin = time.perf_counter()
     frozen = {kind: zoo.load(config.frozen[kind])[1] for kind in method.needed(config)} if stage == "joint" else {}
-    state = method.init(config, common.derive(jax.random.key(0), 0, common.PURPOSE_INIT), batch)
+    init = jax.jit(functools.partial(method.init, config))
+    state = init(common.derive(jax.random.key(0), 0, common.PURPOSE_INIT), batch)
     count = sum(x.size for x in jax.tree.leaves(state.nets["g"].params))
     state, frozen = mesh.replicate(state), mesh.replicate(frozen)
     step = mesh.compile(functools.partial(method.train_step, config, stage=stage))

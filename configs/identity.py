@@ -16,7 +16,7 @@ def base() -> ConfigDict:
     c.method = "identity"
     c.seed = 0
     c.parallel = "pmap"
-    c.model = ConfigDict({"name": "small_identity", "classes": 500})
+    c.model = ConfigDict({"name": "small_identity", "classes": 504})
     c.loss = ConfigDict({"margin": 0.2, "sharpness": 24.0})
     c.optim = ConfigDict({"b1": 0.9, "b2": 0.99, "lr": 2e-3, "warmup": 0.05, "decay": 0.05, "ema": 0.995})
     c.train = ConfigDict({"batch": 64, "steps": 2000, "guard": True, "max_bad_run": 20})

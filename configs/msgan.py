@@ -56,7 +56,9 @@ def base() -> ConfigDict:
     return c
 
 
-def source(reader: str, *, dir: str = "", split: str = "", crop: str = "none", margin: float = 1.0, weight: float = 1.0):
+def source(
+    reader: str, *, dir: str = "", split: str = "", crop: str = "none", margin: float = 1.0, weight: float = 1.0
+):
     """One data source."""
     return ConfigDict({"reader": reader, "dir": dir, "split": split, "crop": crop, "margin": margin, "weight": weight})
 

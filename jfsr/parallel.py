@@ -93,9 +93,7 @@ class Parallel:
         (already averaged inside the step).
         """
         if self.how == "pmap":
-            mapped = jax.pmap(
-                step, axis_name=AXIS, in_axes=(0, 0, 0, None), donate_argnums=(0,), devices=self.devices
-            )
+            mapped = jax.pmap(step, axis_name=AXIS, in_axes=(0, 0, 0, None), donate_argnums=(0,), devices=self.devices)
             return mapped
         state, data = PartitionSpec(), PartitionSpec(AXIS)
         # check_vma=False gives pmap's semantics: gradients stay per device until the step averages them.

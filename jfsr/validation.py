@@ -31,7 +31,7 @@ class Validation:
         self.predict = jax.jit(functools.partial(method.predict, config)) if hasattr(method, "predict") else None
 
     def __call__(self, state: Any) -> dict[str, float]:
-        """Mean of every score over the faces it is defined for: ``val/…`` for the average, ``val_raw/…`` for the raw."""
+        """Mean of each score over the faces it is defined for: ``val/…`` for the average, ``val_raw/…`` for the raw."""
         net, out = state.nets["g"], {}
         for prefix, params in (("val", net.ema), ("val_raw", net.params)):
             variables = {"params": params, **({"batch_stats": net.stats} if net.stats else {})}
@@ -46,7 +46,7 @@ class Validation:
                     out[f"{prefix}/{name}"] = float(np.nanmean(values))
         return out
 
-    def sample(self, state: Any, count: int) -> dict[str, np.ndarray]:
+    def sample(self, state: Any, count: int) -> dict[str, Any]:
         """``lr``, ``stages`` and ``hr`` of the first faces, for a picture."""
         batch = self.batches[0]
         stages = self.predict({"params": state.nets["g"].ema}, batch["lr"])["stages"]

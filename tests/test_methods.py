@@ -121,7 +121,7 @@ def test_many_devices_equal_one(joint, devices, how):
 
 
 def test_unlabelled_faces_take_no_part_in_the_pose_error_and_poison_nothing(joint):
-    config, _, batch, run, start, *_ = joint
+    _, _, batch, run, start, *_ = joint
     mixed = {**batch, "pose_deg": batch["pose_deg"].copy()}
     mixed["pose_deg"][1:] = np.nan
     same = {**mixed, "pose_deg": np.repeat(batch["pose_deg"][:1], 4, axis=0), "lr": batch["lr"]}
@@ -145,7 +145,7 @@ def test_labels_spread_unevenly_over_devices_weigh_the_same(joint):
 
 
 def test_a_poisoned_batch_changes_nothing_but_the_counters(joint):
-    _, _, batch, run, start, after, _ = joint
+    _, _, batch, run, _, after, _ = joint
     bad = {**batch, "hr": batch["hr"].copy()}
     bad["hr"][2, 5, 5, 0] = np.nan
     state, metrics = run(after, bad, "joint")

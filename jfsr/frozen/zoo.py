@@ -19,7 +19,6 @@ from jaxtyping import Array, Float
 
 from jfsr.config import nearest
 from jfsr.frozen import hopenet, lightpose, mobilefacenet, port, small
-from jfsr.frozen.hopenet import PoseOutput
 
 PACKAGED = pathlib.Path(__file__).parent / "weights"
 
@@ -58,7 +57,7 @@ class Ruler:
     published: str = ""
     rules: Sequence[port.Rule] = ()
 
-    def apply(self, variables: dict, images: Float[Array, "b h w 3"]) -> PoseOutput | Float[Array, "b f"]:
+    def apply(self, variables: dict, images: Float[Array, "b h w 3"]) -> Any:
         """Runs the network on RGB in [0, 1]: a PoseOutput, or embeddings [b, f]."""
         out: Any = self.module.apply(variables, images)
         return out

@@ -14,6 +14,7 @@ A method module (``msgan.py``, ``pose.py``, …) offers
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -51,10 +52,10 @@ class State:
     loss or gradient was not finite, ``bad_run`` those in a row.
     """
 
-    step: Int[Array, "*d"]
+    step: Any
     nets: dict[str, Net]
-    skipped: Int[Array, "*d"]
-    bad_run: Int[Array, "*d"]
+    skipped: Any
+    bad_run: Any
 
 
 def new_state(nets: dict[str, Net]) -> State:
@@ -67,7 +68,7 @@ def new_state(nets: dict[str, Net]) -> State:
 def init_net(
     module: nn.Module, key: Key, *inputs: Array, tx: optax.GradientTransformation | None = None, ema: bool = False
 ) -> Net:
-    """Initialises a network and, with ``tx``, its optimizer; with ``ema`` its moving average starts at the parameters."""
+    """Initialises a network and, with ``tx``, its optimizer; with ``ema`` its average starts at the parameters."""
     variables = dict(jax.jit(module.init)(key, *inputs))
     params = variables.pop("params")
     stats = variables.pop("batch_stats", {})
@@ -104,7 +105,8 @@ def decay_weights(net: Net, amount: Float[Array, ""]) -> Net:
 
 def ema(net: Net, decay: float, step: Int[Array, ""]) -> Net:
     """Moving average of the parameters; the decay starts low (as in TensorFlow's EMA), so short runs are not averaged
-    with their initial noise."""
+    with their initial noise.
+    """
     d = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
     return net.replace(ema=jax.tree.map(lambda e, p: d * e + (1.0 - d) * p, net.ema, net.params))
 
@@ -117,7 +119,7 @@ def rate_with_drops(
     return base * factor ** jnp.sum(step >= edges).astype(jnp.float32)
 
 
-def weigh(terms: Mapping[str, Array], weights: Mapping[str, float]) -> Float[Array, ""]:
+def weigh(terms: Mapping[str, Array], weights: Any) -> Float[Array, ""]:
     """Weighed sum of the named terms: the one place where losses are added. Every term needs a weight."""
     missing = sorted(set(terms) - set(weights))
     if missing:
@@ -125,7 +127,7 @@ def weigh(terms: Mapping[str, Array], weights: Mapping[str, float]) -> Float[Arr
     return sum((weights[name] * value for name, value in terms.items()), start=jnp.zeros((), jnp.float32))
 
 
-def masked_mean(values: Float[Array, "b"], mask: Bool[Array, "b"]) -> Float[Array, ""]:
+def masked_mean(values: Float[Array, " b"], mask: Bool[Array, " b"]) -> Float[Array, ""]:
     """Mean over the masked images of the *global* batch; 0 where there is none.
 
     The denominator is averaged across devices, so that devices with few labelled faces do not weigh them more: the
@@ -140,11 +142,12 @@ def keep_finite(old: State, new: State, *watched: Tree, guard: bool = True) -> S
 
     Either way the step advances, since it is the data position; a rejected update is counted.
     """
-    ok = jnp.array(True)
+    ok, nets = jnp.array(True), new.nets
     if guard:
         for leaf in jax.tree.leaves(watched):
             ok &= jnp.all(jnp.isfinite(leaf))
-    nets = jax.tree.map(lambda n, o: jnp.where(ok, n, o), new.nets, old.nets)
+        keep = functools.partial(jnp.where, ok)
+        nets = jax.tree.map(keep, nets, old.nets)
     bad = 1 - ok.astype(jnp.int32)
     return State(step=old.step + 1, nets=nets, skipped=old.skipped + bad, bad_run=(old.bad_run + 1) * bad)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
 from jfsr.frozen import zoo
@@ -73,13 +74,13 @@ def train_step(
     net = common.apply_updates(net, grads["g"], tx=tx, rate=rate, stats=stats)
     net = common.ema(common.decay_weights(net, config.optim.decay * rate), config.optim.ema, state.step)
     head = common.apply_updates(head, grads["head"], tx=tx, rate=rate)
-    metrics = jax.lax.pmean({"total": loss, "accuracy": right}, AXIS)
+    metrics = jax.lax.pmean({"total": loss, "grad_norm": optax.global_norm(grads), "accuracy": right}, AXIS)
     nets = {"g": net, "head": head}
-    new = common.keep_finite(state, state.replace(nets=nets), metrics, nets, guard=config.train.guard)
+    new = common.keep_finite(state, state.replace(nets=nets), metrics, guard=config.train.guard)
     return new, metrics | {"rate": rate, "skipped": new.skipped, "bad_run": new.bad_run}
 
 
-def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -> dict[str, Float[Array, "b"]]:
+def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -> dict[str, Float[Array, " b"]]:
     """How much closer each validation face is to its own people than to others: rank of its nearest neighbour.
 
     Returns:

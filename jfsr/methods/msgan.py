@@ -22,6 +22,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
 from jfsr import losses
@@ -40,7 +41,7 @@ CONFIG = {
     "disc": {"widths": tuple},
     "loss": {"adversarial": str, "perceptual_stages": tuple, "norm_momentum": float},
     "alpha": {"r16": float, "r32": float, "r64": float, "r128": float},
-    "weights": {k: float for k in ("l1", "adv", "lpips", "ip", "pa", "est", "sim", "m", "mse", "pose")},
+    "weights": dict.fromkeys(("l1", "adv", "lpips", "ip", "pa", "est", "sim", "m", "mse", "pose"), float),
     "frozen": {"pose": str, "identity": str, "perceptual": str},
     "optim": {"b1": float, "b2": float, "lr_pixel": float, "lr_joint": float, "lr_d": float, "drops": tuple,
               "drop": float, "ema": float},
@@ -173,9 +174,9 @@ def train_step(
     nets["g"] = common.ema(g_net, config.optim.ema, state.step)
 
     metrics |= {f"g/{name}": value for name, value in terms.items()}
-    metrics |= {"g/total": total}
+    metrics |= {"g/total": total, "g/grad_norm": optax.global_norm(grads)}
     metrics = jax.lax.pmean(metrics, AXIS)
-    new = common.keep_finite(state, state.replace(nets=nets), metrics, nets, guard=config.train.guard)
+    new = common.keep_finite(state, state.replace(nets=nets), metrics, guard=config.train.guard)
     metrics |= {"rate": rate, "skipped": new.skipped, "bad_run": new.bad_run}
     return new, metrics
 
@@ -195,7 +196,7 @@ def predict(config: Any, variables: dict, lr: Float[Array, "b h w 3"]) -> dict:
     return {"sr": images[max(images)], "stages": images}
 
 
-def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -> dict[str, Float[Array, "b"]]:
+def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -> dict[str, Float[Array, " b"]]:
     """Validation: PSNR in dB and, where a pose network is loaded, its mean absolute error in degrees, per image."""
     sr = predict(config, variables, batch["lr"])["sr"]
     out = {"psnr": -10.0 * jnp.log10(jnp.mean((sr - batch["hr"]) ** 2, axis=(1, 2, 3)) + 1e-10)}
@@ -236,6 +237,8 @@ def _update_discriminator(config: Any, state: State, name: str, real: Array, fak
     grads = jax.lax.pmean(grads, AXIS)
     rate = _rate(config, state.step, "joint") * config.optim.lr_d
     stats = jax.lax.pmean(stats, AXIS)
+    # The guard watches the metrics: a gradient that is not finite must show in one, also where the loss is finite.
+    loss += 0.0 * optax.global_norm(grads)
     return common.apply_updates(net, grads, tx=common.adam(config.optim), rate=rate, stats=stats), loss
 
 
@@ -290,8 +293,8 @@ def _pose_terms(config: Any, nets: dict, pose: Any, sr: Any, hr: Any, pose_deg: 
         terms["sim"] = jnp.mean(losses.cosine_distance(sr.features, hr.features))
     if w.m:
         norm = nets["norm"].stats
-        lengths = [jnp.linalg.norm(x.features, axis=-1) for x in (sr, hr)]
-        terms["m"] = jnp.mean(losses.norm_gap(*lengths, norm["mu"], norm["sigma"]))
+        length_sr, length_hr = (jnp.linalg.norm(x.features, axis=-1) for x in (sr, hr))
+        terms["m"] = jnp.mean(losses.norm_gap(length_sr, length_hr, norm["mu"], norm["sigma"]))
     return terms
 
 

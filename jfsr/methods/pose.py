@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
 from jfsr import losses
@@ -72,12 +73,12 @@ def train_step(
     net = common.apply_updates(net, grads, tx=common.adam(config.optim), rate=rate, stats=stats)
     net = common.decay_weights(net, config.optim.decay * rate)
     net = common.ema(net, config.optim.ema, state.step)
-    metrics = jax.lax.pmean({"total": total, "mae_deg": error, **terms}, AXIS)
-    new = common.keep_finite(state, state.replace(nets={"g": net}), metrics, net, guard=config.train.guard)
+    metrics = jax.lax.pmean({"total": total, "grad_norm": optax.global_norm(grads), "mae_deg": error, **terms}, AXIS)
+    new = common.keep_finite(state, state.replace(nets={"g": net}), metrics, guard=config.train.guard)
     return new, metrics | {"rate": rate, "skipped": new.skipped, "bad_run": new.bad_run}
 
 
-def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -> dict[str, Float[Array, "b"]]:
+def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -> dict[str, Float[Array, " b"]]:
     """Mean absolute error over the three angles in degrees, per image; NaN where the pose is unknown."""
     ruler = zoo.ruler(config.model.name)
     guess = ruler.decode(ruler.apply(variables, _network_input(config, batch["hr"])).logits)
@@ -85,7 +86,7 @@ def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -
 
 
 def _network_input(config: Any, hr: Array) -> Array:
-    """HR faces or, with ``scale`` > 1, faces that went through the low resolution (the baseline of every pose table)."""
+    """HR faces or, with ``scale`` > 1, faces that went through the low resolution (a baseline of every pose table)."""
     if config.scale == 1:
         return hr
     small = degrade.clean_lr(hr, scale=config.scale)
