@@ -23,10 +23,12 @@ from jaxtyping import Array, Bool, Float
 POSE_NAMES = ("yaw", "pitch", "roll")
 
 # iBUG 68: index of the point that a mirror puts in place i.
-FLIP_68 = np.array(  # noqa: RUF005 - one line per part of the face
-    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31]
-    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
-    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+FLIP_68 = np.concatenate(
+    [
+        [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31],
+        [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40],
+        [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65],
+    ]
 )
 FLIP_5 = np.array([1, 0, 2, 4, 3])
 

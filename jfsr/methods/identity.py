@@ -74,7 +74,7 @@ def train_step(
     net = common.apply_updates(net, grads["g"], tx=tx, rate=rate, stats=stats)
     net = common.ema(common.decay_weights(net, config.optim.decay * rate), config.optim.ema, state.step)
     head = common.apply_updates(head, grads["head"], tx=tx, rate=rate)
-    metrics = jax.lax.pmean({"total": loss, "grad_norm": optax.global_norm(grads), "accuracy": right}, AXIS)
+    metrics = jax.lax.pmean({"total": loss, "grad_norm": optax.tree.norm(grads), "accuracy": right}, AXIS)
     nets = {"g": net, "head": head}
     new = common.keep_finite(state, state.replace(nets=nets), metrics, guard=config.train.guard)
     return new, metrics | {"rate": rate, "skipped": new.skipped, "bad_run": new.bad_run}

@@ -174,7 +174,7 @@ def train_step(
     nets["g"] = common.ema(g_net, config.optim.ema, state.step)
 
     metrics |= {f"g/{name}": value for name, value in terms.items()}
-    metrics |= {"g/total": total, "g/grad_norm": optax.global_norm(grads)}
+    metrics |= {"g/total": total, "g/grad_norm": optax.tree.norm(grads)}
     metrics = jax.lax.pmean(metrics, AXIS)
     new = common.keep_finite(state, state.replace(nets=nets), metrics, guard=config.train.guard)
     metrics |= {"rate": rate, "skipped": new.skipped, "bad_run": new.bad_run}
@@ -238,7 +238,7 @@ def _update_discriminator(config: Any, state: State, name: str, real: Array, fak
     rate = _rate(config, state.step, "joint") * config.optim.lr_d
     stats = jax.lax.pmean(stats, AXIS)
     # The guard watches the metrics: a gradient that is not finite must show in one, also where the loss is finite.
-    loss += 0.0 * optax.global_norm(grads)
+    loss += 0.0 * optax.tree.norm(grads)
     return common.apply_updates(net, grads, tx=common.adam(config.optim), rate=rate, stats=stats), loss
 
 

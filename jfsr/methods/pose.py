@@ -73,7 +73,7 @@ def train_step(
     net = common.apply_updates(net, grads, tx=common.adam(config.optim), rate=rate, stats=stats)
     net = common.decay_weights(net, config.optim.decay * rate)
     net = common.ema(net, config.optim.ema, state.step)
-    metrics = jax.lax.pmean({"total": total, "grad_norm": optax.global_norm(grads), "mae_deg": error, **terms}, AXIS)
+    metrics = jax.lax.pmean({"total": total, "grad_norm": optax.tree.norm(grads), "mae_deg": error, **terms}, AXIS)
     new = common.keep_finite(state, state.replace(nets={"g": net}), metrics, guard=config.train.guard)
     return new, metrics | {"rate": rate, "skipped": new.skipped, "bad_run": new.bad_run}
 
