@@ -102,10 +102,10 @@ def _quick(c):
     c.frozen.update({"pose": "small_pose", "identity": "small_identity", "perceptual": ""})
     c.weights.lpips = 0.0
     c.optim.update({"lr_pixel": 1e-3, "lr_joint": 5e-4})
-    c.train.update({"batch": 8, "pixel_steps": 400, "joint_steps": 600})
+    c.train.update({"batch": 8, "pixel_steps": 200, "joint_steps": 250})
     c.data.degradation = "bicubic"
-    c.log.update({"every": 25, "val_every": 500, "samples_every": 500})
-    c.checkpoint.update({"every": 500, "keep": 2})
+    c.log.update({"every": 25, "val_every": 225, "samples_every": 225})
+    c.checkpoint.update({"every": 225, "keep": 2})
 
 
 def _faces(c):

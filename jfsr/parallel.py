@@ -76,7 +76,8 @@ class Parallel:
     def fetch(self, tree: Any) -> Any:
         """The tree as host arrays, without the device axis."""
         if self.how == "pmap":
-            tree = jax_utils.unreplicate(tree)
+            # Not jax_utils.unreplicate: on one device of several it leaves the axis in place.
+            tree = jax.tree.map(lambda x: np.asarray(x.addressable_shards[0].data).reshape(x.shape[1:]), tree)
         return jax.device_get(tree)
 
     def shard(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:

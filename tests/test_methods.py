@@ -53,7 +53,7 @@ class Run:
         self.steps = {}
 
     def init(self, batch):
-        return jax.device_get(self.method.init(self.config, KEY, batch))
+        return jax.device_get(jax.jit(functools.partial(self.method.init, self.config))(KEY, batch))
 
     def __call__(self, state, batch, stage):
         if stage not in self.steps:
@@ -183,13 +183,13 @@ def test_pixel_stage_trains_the_generator_alone_and_lowers_l1(load_config):
 def test_ablations_hold_the_networks_they_need(load_config, variant, kinds, nets):
     config = load_config("msgan", f"{variant},debug")
     assert msgan.needed(config) == kinds
-    shapes = jax.eval_shape(lambda: msgan.init(config, KEY, faces(config)))
+    shapes = jax.eval_shape(functools.partial(msgan.init, config), KEY, faces(config))
     assert set(shapes.nets) == nets
 
 
 def test_x16_has_four_stages(load_config):
     config = load_config("msgan", "x16,debug")
-    shapes = jax.eval_shape(lambda: msgan.init(config, KEY, faces(config)))
+    shapes = jax.eval_shape(functools.partial(msgan.init, config), KEY, faces(config))
     assert {"d_16", "d_32", "d_64", "d_128"} <= set(shapes.nets)
     variables = {"params": jax.tree.map(lambda x: jnp.zeros(x.shape), shapes.nets["g"].params)}
     out = msgan.predict(config, variables, jnp.full((2, 8, 8, 3), 0.5))
