@@ -23,8 +23,8 @@ HOWS = ("pmap", "shard_map")
 def start(devices: int = 0) -> None:
     """Prepares JAX before its first use: one XLA device per core on a CPU-only host, the cluster where there is one.
 
-    XLA on CPU runs convolutions with few output channels on one core; two host devices under pmap beat one by 1.5 to
-    1.9 times (benchmarks/devices.py).
+    XLA on CPU runs convolutions with few output channels on one core, so two host devices use a second one: forward of
+    the full ×16 generator at batch 4 took 1.73 s on one and 0.90 s on two (benchmarks/generator.py).
 
     Args:
       devices: how many CPU devices to make; 0 means one per core that this process may use.
