@@ -51,7 +51,7 @@ def main(argv: list[str]) -> None:
     import jax
     from clu import parameter_overview
 
-    from jfsr import checkpoint, figures, logs
+    from jfsr import checkpoint, figures, logs, start
     from jfsr.data import pipeline
     from jfsr.frozen import zoo
     from jfsr.methods import common
@@ -68,8 +68,9 @@ def main(argv: list[str]) -> None:
     # ---- Frozen networks, as arguments of the step (zoo.load refuses those without weights)
     frozen = {kind: zoo.load(config.frozen[kind])[1] for kind in method.needed(config)}
 
-    # ---- State: fresh, or the newest checkpoint of this very config
+    # ---- State: fresh (with the parameters that config.start names), or the newest checkpoint of this very config
     manager = checkpoint.open_manager(workdir, config)
+    given = start.load(method, config) if manager.latest_step() is None else {}
     root = jax.random.key(config.seed)
     data = functools.partial(
         pipeline.train_batches,
@@ -83,14 +84,21 @@ def main(argv: list[str]) -> None:
     # Jitted as a whole: leaf by leaf, hundreds of small programs would be compiled.
     init = jax.jit(functools.partial(method.init, config))
     fresh = init(common.derive(root, 0, common.PURPOSE_INIT), next(data(start_step=0)))
+    fresh, taken = start.begin(fresh, given)
     state = checkpoint.restore(manager, fresh)
     begin = int(state.step)
 
     # ---- Loop
     writer = logs.Writer(workdir, start_step=begin)
-    sizes = {name: parameter_overview.count_parameters(net.params) for name, net in state.nets.items() if net.params}
-    writer.say(f"{len(mesh.devices)} × {mesh.devices[0].device_kind}, {config.parallel}; parameters: {sizes}")
+    sizes = [
+        f"{name} {parameter_overview.count_parameters(net.params):,}" for name, net in state.nets.items() if net.params
+    ]
+    writer.say(
+        f"{len(mesh.devices)} × {mesh.devices[0].device_kind}, {config.parallel}; parameters: {', '.join(sizes)}"
+    )
     writer.say(f"{'goes on from' if begin else 'starts at'} step {begin}; config {configs.config_hash(config)}")
+    for line in taken:
+        writer.say(line)
     total = sum(method.stages(config).values())
     validate = Validation(config, method, frozen) if config.val.limit else None
     state, frozen = mesh.replicate(state), mesh.replicate(frozen)

@@ -25,9 +25,14 @@ def imagenet(x: Float[Array, "b h w 3"], size: int) -> Float[Array, "b size size
     return (x - mean) / std
 
 
-def norm(name: str, train: bool) -> nn.BatchNorm:
+def resize(x: Float[Array, "b h w c"], size: int) -> Float[Array, "b size size c"]:
+    """Images at size × size pixels, bilinear, antialiased if shrunk; of that size already, as they are."""
+    return jax.image.resize(x, (x.shape[0], size, size, x.shape[-1]), "bilinear")
+
+
+def norm(name: str, train: bool, *, epsilon: float = 1e-5) -> nn.BatchNorm:
     """BatchNorm with PyTorch's epsilon: by its running statistics, or by the batch's on all devices if ``train``."""
-    return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, axis_name="data", name=name)
+    return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=epsilon, axis_name="data", name=name)
 
 
 class Pointwise(nn.Module):

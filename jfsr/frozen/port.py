@@ -2,7 +2,8 @@
 
 A network's file holds ``RULES``: (regular expression of source keys, template of our path, transform). Every source key
 must be consumed by exactly one rule or one named drop, and the result must equal the initialised module in tree, shape
-and dtype; else an error lists both sides.
+and dtype; else an error lists both sides. A template that ends in ``#N`` names layer N of a stack: the arrays of all
+layers become one with a leading axis, as `jfsr.models.layers.stack_blocks` keeps them.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ VERSION = "1"  # of the rules; written into every ported file, and a file of ano
 
 Rule = tuple[str, str, str]
 DROP = "drop"  # in a rule's place of a transform: the network does not use this array
+WRAPPERS = ("state_dict", "params_ema", "params", "model")  # of several in one file the first: averages before raw
 TRANSFORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "same": lambda x: x,
     "conv": lambda x: x.transpose(2, 3, 1, 0),  # OIHW -> HWIO, grouped and depthwise too
@@ -78,6 +80,36 @@ def apply_rules(
     Raises:
       PortError: keys that no rule, or more than one, consumes; paths that stay empty; shapes that differ.
     """
+    target, faults = _place(source, rules)
+    _refuse(f"this file is not a {name}", faults | _differences(target, wanted))
+    return unflatten(target)
+
+
+def likeness(source: Mapping[str, np.ndarray], rules: Sequence[Rule], wanted: Callable[[], Mapping[str, Any]]) -> float:
+    """How much a state dict looks like a network: 1 where the rules turn it into the network.
+
+    Args:
+      source: arrays by source key.
+      rules: the network's.
+      wanted: gives its variables' shapes; not called for a file whose keys are mostly others.
+
+    Returns:
+      The smaller of two shares in [0, 1]: keys of the file that find a place of their shape, arrays of ours so filled.
+    """
+    patterns = [re.compile(pattern) for pattern, _, _ in rules]
+    if 2 * sum(any(p.fullmatch(key) for p in patterns) for key in source) < len(source):
+        return 0.0
+    target, faults = _place(source, rules)
+    shapes = {path: tuple(leaf.shape) for path, leaf in flatten(wanted()).items()}
+    fitting = sum(target[path].shape == shape for path, shape in shapes.items() if path in target)
+    astray = sum(map(len, faults.values())) + len(target) - fitting
+    return min(max(0.0, 1.0 - astray / len(source)), fitting / len(shapes))
+
+
+def _place(
+    source: Mapping[str, np.ndarray], rules: Sequence[Rule]
+) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
+    """Our arrays by path, stacks stacked; and what went wrong on the way, by kind."""
     target: dict[str, np.ndarray] = {}
     origin: dict[str, str] = {}
     left: list[str] = []
@@ -100,9 +132,27 @@ def apply_rules(
         except ValueError:  # another number of axes than the transform permutes: reported as a shape below
             array = np.asarray(value, np.float32)
         target[path] = np.ascontiguousarray(array)
+    target, gaps = _stack(target)
     faults = {"keys of the file that nothing takes": left, "keys that two rules take": twice}
-    _refuse(f"this file is not a {name}", faults | _differences(target, wanted))
-    return unflatten(target)
+    return target, faults | {"stacks that are not whole": gaps}
+
+
+def _stack(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Joins ``path#0``, ``path#1``, … along a leading axis, and names the stacks that cannot be joined."""
+    out = {path: array for path, array in arrays.items() if "#" not in path}
+    stacks: dict[str, dict[int, np.ndarray]] = {}
+    for path in arrays.keys() - out.keys():
+        stem, number = path.split("#")
+        stacks.setdefault(stem, {})[int(number)] = arrays[path]
+    gaps = []
+    for stem, parts in sorted(stacks.items()):
+        absent = [i for i in range(len(parts)) if i not in parts]
+        shapes = sorted({part.shape for part in parts.values()})
+        if absent or len(shapes) > 1:
+            gaps.append(f"{stem}: layer {absent[0]} is missing" if absent else f"{stem}: layers of shapes {shapes}")
+        else:
+            out[stem] = np.stack([parts[i] for i in range(len(parts))])
+    return out, gaps
 
 
 def check_tree(tree: Mapping[str, Any], wanted: Mapping[str, Any], *, what: str) -> None:
@@ -139,7 +189,8 @@ def _refuse(what: str, faults: Mapping[str, list[str]]) -> None:
 def read_torch(file: os.PathLike | str) -> dict[str, np.ndarray]:
     """Tensors of a PyTorch file by key, without running code from it.
 
-    Wrappers (``state_dict``, ``params_ema``, ``params``) are opened and a ``module.`` before every key is removed.
+    Wrappers (``state_dict``, ``params_ema``, ``params``, ``model``, also inside each other) are opened and a
+    ``module.`` before every key is removed. The name's ending does not matter: .pkl, .pt, .pth and .pth.tar are one.
 
     Raises:
       ImportError: torch is not installed.
@@ -157,14 +208,18 @@ def read_torch(file: os.PathLike | str) -> dict[str, np.ndarray]:
             warnings.simplefilter("ignore")  # of what it refuses anyway
             loaded = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, UnicodeDecodeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise PortError(
-            f"{file} is no file of plain PyTorch tensors ({reason}). A pickled model could run any code, so it is not "
-            "read: save its state_dict() in the program that made it"
-        ) from error
-    for wrapper in ("state_dict", "params_ema", "params"):
-        if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
-            loaded = loaded[wrapper]
+        # The reason alone, without PyTorch's advice around it to read the file unsafely.
+        text = " ".join(str(error).rpartition("WeightsUnpickler error:")[2].split())
+        reason = re.split(r"\. | Please | Check the ", text)[0][:200] or "it is empty"
+        advice = "it is cut off or no PyTorch file at all: get it again"
+        if isinstance(error, pickle.UnpicklingError):
+            advice = (
+                "a pickle of other things could run any code, so it is not read: save the model's state_dict() in the "
+                "program that made it"
+            )
+        raise PortError(f"{file} is no file of plain PyTorch tensors ({reason}); {advice}") from error
+    while isinstance(loaded, dict) and (inner := [w for w in WRAPPERS if isinstance(loaded.get(w), dict)]):
+        loaded = loaded[inner[0]]
     if not isinstance(loaded, dict) or not loaded:
         raise PortError(f"{file} holds no state dict, but a {type(loaded).__name__}; save the model's state_dict()")
     others = [str(key) for key, value in loaded.items() if not isinstance(value, torch.Tensor)]
@@ -174,6 +229,24 @@ def read_torch(file: os.PathLike | str) -> dict[str, np.ndarray]:
         loaded = {str(key).removeprefix("module."): value for key, value in loaded.items()}
     # NumPy has no bfloat16; everything of ours is float32.
     return {str(key): value.detach().float().numpy() for key, value in loaded.items()}
+
+
+def merge(sources: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """One state dict of several files', for a network that is published in parts.
+
+    Args:
+      sources: arrays by key, by the file's name.
+
+    Raises:
+      PortError: a key stands in two files.
+    """
+    whole: dict[str, np.ndarray] = {}
+    for file, source in sources.items():
+        both = sorted(set(whole) & set(source))
+        if both:
+            raise PortError(f"{file} repeats keys of the other file ({len(both)}): {_some(both)}; give each part once")
+        whole |= source
+    return whole
 
 
 def save_tree(file: os.PathLike | str, tree: Mapping[str, Any], *, metadata: Mapping[str, str] | None = None) -> None:
@@ -205,6 +278,12 @@ def load_tree(file: os.PathLike | str) -> tuple[dict[str, Any], dict[str, str]]:
         raise PortError(f"{file} is damaged ({error}); remove it and make it again") from error
     widen = lambda x: x.astype(np.float32) if np.issubdtype(x.dtype, np.floating) else x
     return unflatten({name: widen(value) for name, value in leaves.items()}), metadata
+
+
+def read_metadata(file: os.PathLike | str) -> dict[str, str]:
+    """The metadata of a file that :func:`save_tree` wrote, without its arrays."""
+    with safe_open(file, framework="numpy") as opened:
+        return dict(opened.metadata() or {})
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

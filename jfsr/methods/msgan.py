@@ -43,12 +43,28 @@ CONFIG = {
     "alpha": {"r16": float, "r32": float, "r64": float, "r128": float},
     "weights": dict.fromkeys(("l1", "adv", "lpips", "ip", "pa", "est", "sim", "m", "mse", "pose"), float),
     "frozen": {"pose": str, "identity": str, "perceptual": str},
+    "start": {"g": str},
     "optim": {"b1": float, "b2": float, "lr_pixel": float, "lr_joint": float, "lr_d": float, "drops": tuple,
               "drop": float, "ema": float},
     "train": {"pixel_steps": int, "joint_steps": int, "guard": bool},
 }  # fmt: skip
 
 POSE_TERMS = ("pa", "est", "sim", "m")
+
+# What fits of the ×4 ESRGAN that the paper doubles (III-A), ours: theirs. Both halves take its blocks and the
+# convolution behind them; its first convolution goes to the first half, as the second has none. The convolutions behind
+# its upsampling stay behind: ours read what PixelShuffle made.
+STARTS = {
+    "g": {
+        "rrdb": {
+            "trunk1/conv_first": "trunk/conv_first",
+            "trunk1/blocks": "trunk/blocks",
+            "trunk1/conv_trunk": "trunk/conv_trunk",
+            "trunk2/blocks": "trunk/blocks",
+            "trunk2/conv_trunk": "trunk/conv_trunk",
+        }
+    }
+}
 
 
 def stages(config: Any) -> dict[str, int]:
@@ -63,6 +79,11 @@ def needed(config: Any) -> tuple[str, ...]:
         return ()
     pose = w.pose * sum(w[name] for name in POSE_TERMS) > 0
     return tuple(kind for kind, yes in zip(FROZEN, (pose, w.ip > 0, w.lpips > 0), strict=True) if yes)
+
+
+def starts(config: Any) -> dict[str, str]:
+    """The networks that do not start from chance, and what from: see :mod:`jfsr.start`."""
+    return {"g": config.start.g} if config.start.g else {}
 
 
 def generator(config: Any) -> MSGANGenerator:
@@ -203,13 +224,14 @@ def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -
     if "pose" in frozen:
         pose = zoo.ruler(config.frozen.pose)
         guess = pose.decode(pose.apply(frozen["pose"], sr).logits)
-        # NaN where the label is unknown: such images do not count.
-        out["pose_mae_deg"] = jnp.mean(jnp.abs(guess - batch["pose_deg"]), axis=-1)
+        gap = (guess - batch["pose_deg"] + 180.0) % 360.0 - 180.0
+        # NaN where the label is unknown or out of the bins' range: such images do not count.
+        out["pose_mae_deg"] = jnp.where(losses.pose_known(batch["pose_deg"]), jnp.mean(jnp.abs(gap), axis=-1), jnp.nan)
     return out
 
 
 def _rate(config: Any, step: Array, stage: str) -> Array:
-    """Learning rate: constant in stage one, halved at fractions of stage two (DEVIATES: the paper is silent)."""
+    """Learning rate: constant in stage one, dropped in stage two. DEVIATES: the paper gives no schedule."""
     if stage == "pixel":
         return jnp.float32(config.optim.lr_pixel)
     done = step - config.train.pixel_steps

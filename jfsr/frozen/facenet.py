@@ -1,0 +1,134 @@
+"""FaceNet (Schroff et al., 2015, arXiv 1503.03832) as an Inception-ResNet-v1: 512 numbers of length 1.
+
+Published as timesler/facenet-pytorch; facts from its models/inception_resnet_v1.py @ 787da06; 23,482,624 parameters.
+160×160 faces, of which 255·x becomes (255·x − 127.5)/128. Compare embeddings by cosine or by their distance. The
+classifier ``logits`` that the files carry, of 8,631 (VGGFace2) or 10,575 (CASIA-WebFace) people, is dropped.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from jfsr.frozen import blocks, port
+
+INPUT = 160
+EPSILON = 1e-3  # of every BatchNorm
+
+# A branch is a chain of (width, (height, width) of the filter, stride, padding); one that keeps its size is padded.
+Layer = tuple[int, tuple[int, int], int, tuple[int, int]]
+
+
+def _same(width: int, height: int, across: int) -> Layer:
+    return width, (height, across), 1, (height // 2, across // 2)
+
+
+def _half(width: int) -> Layer:
+    return width, (3, 3), 2, (0, 0)
+
+
+BLOCK35 = ((_same(32, 1, 1),), (_same(32, 1, 1), _same(32, 3, 3)), (_same(32, 1, 1), _same(32, 3, 3), _same(32, 3, 3)))
+MIXED_6A = ((_half(384),), (_same(192, 1, 1), _same(192, 3, 3), _half(256)))
+BLOCK17 = ((_same(128, 1, 1),), (_same(128, 1, 1), _same(128, 1, 7), _same(128, 7, 1)))
+MIXED_7A = (
+    (_same(256, 1, 1), _half(384)),
+    (_same(256, 1, 1), _half(256)),
+    (_same(256, 1, 1), _same(256, 3, 3), _half(256)),
+)
+BLOCK8 = ((_same(192, 1, 1),), (_same(192, 1, 1), _same(192, 1, 3), _same(192, 3, 1)))
+
+
+def _unit(source: str, target: str) -> list[port.Rule]:
+    return [*port.conv(rf"{source}\.conv", f"{target}/conv"), *port.norm(rf"{source}\.bn", f"{target}/bn")]
+
+
+# A branch of one layer stands in the file without the layer's number, except in mixed_7a.
+RULES: tuple[port.Rule, ...] = (
+    *_unit(r"(conv2d_\d[ab])", r"\1"),
+    *_unit(r"(mixed_6a|block8)\.branch0", r"\1/branch0_0"),
+    *_unit(r"(mixed_\da|block8)\.(branch\d)\.(\d)", r"\1/\2_\3"),
+    *_unit(r"(repeat_\d)\.(\d)\.branch0", r"\1_\2/branch0_0"),
+    *_unit(r"(repeat_\d)\.(\d)\.(branch\d)\.(\d)", r"\1_\2/\3_\4"),
+    *port.conv(r"block8\.conv2d", "block8/conv2d", bias=True),
+    *port.conv(r"(repeat_\d)\.(\d)\.conv2d", r"\1_\2/conv2d", bias=True),
+    *port.linear("last_linear", "last_linear", bias=False),
+    *port.norm("last_bn", "last_bn"),
+    port.drop(r"logits\.(weight|bias)"),  # the classifier that it was trained with
+)
+
+
+class Unit(nn.Module):
+    """Convolution without bias, BatchNorm, ReLU."""
+
+    layer: Layer
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h2 w2 d"]:
+        """Features -> features."""
+        width, kernel, stride, (y, across) = self.layer
+        x = nn.Conv(width, kernel, strides=stride, padding=((y, y), (across, across)), use_bias=False, name="conv")(x)
+        return nn.relu(blocks.norm("bn", train, epsilon=EPSILON)(x))
+
+
+class Inception(nn.Module):
+    """Chains of layers side by side, their ends concatenated, and either added to the input or beside its maxima.
+
+    Attributes:
+      branches: the chains.
+      scale: of the 1×1 convolution of all ends that is added to the input; None: no addition, but the input's maxima
+        over 3×3 at every second pixel as one more branch, the last.
+      relu: a ReLU after the addition.
+    """
+
+    branches: tuple[tuple[Layer, ...], ...]
+    scale: float | None = None
+    relu: bool = True
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h2 w2 d"]:
+        """Features -> features."""
+        ends = []
+        for i, branch in enumerate(self.branches):
+            y = x
+            for j, layer in enumerate(branch):
+                y = Unit(layer, name=f"branch{i}_{j}")(y, train=train)
+            ends.append(y)
+        if self.scale is None:
+            return jnp.concatenate([*ends, nn.max_pool(x, (3, 3), strides=(2, 2))], axis=-1)
+        y = x + self.scale * nn.Conv(x.shape[-1], (1, 1), name="conv2d")(jnp.concatenate(ends, axis=-1))
+        return nn.relu(y) if self.relu else y
+
+
+class FaceNet(nn.Module):
+    """The network; faces of any size, brought to 160×160 inside."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w 3"], *, train: bool = False) -> Float[Array, "b 512"]:
+        """RGB in [0, 1] -> embeddings of length 1."""
+        unit = lambda x, name, layer: Unit(layer, name=name)(x, train=train)
+        x = (255 * blocks.resize(x, INPUT) - 127.5) / 128
+        x = unit(x, "conv2d_1a", _half(32))
+        x = unit(x, "conv2d_2a", (32, (3, 3), 1, (0, 0)))
+        x = unit(x, "conv2d_2b", _same(64, 3, 3))
+        x = nn.max_pool(x, (3, 3), strides=(2, 2))
+        x = unit(x, "conv2d_3b", _same(80, 1, 1))
+        x = unit(x, "conv2d_4a", (192, (3, 3), 1, (0, 0)))
+        x = unit(x, "conv2d_4b", _half(256))
+        for i in range(5):
+            x = Inception(BLOCK35, 0.17, name=f"repeat_1_{i}")(x, train=train)
+        x = Inception(MIXED_6A, name="mixed_6a")(x, train=train)
+        for i in range(10):
+            x = Inception(BLOCK17, 0.10, name=f"repeat_2_{i}")(x, train=train)
+        x = Inception(MIXED_7A, name="mixed_7a")(x, train=train)
+        for i in range(5):
+            x = Inception(BLOCK8, 0.20, name=f"repeat_3_{i}")(x, train=train)
+        x = Inception(BLOCK8, 1.0, relu=False, name="block8")(x, train=train)
+        x = nn.Dense(512, use_bias=False, name="last_linear")(jnp.mean(x, axis=(1, 2)))
+        x = blocks.norm("last_bn", train, epsilon=EPSILON)(x)
+        return unit_length(x)
+
+
+def unit_length(x: Float[Array, "b f"]) -> Float[Array, "b f"]:
+    """Embeddings by their lengths, which count as 1e-12 at least, as in PyTorch; the gradient is finite at 0 too."""
+    return x / jnp.sqrt(jnp.maximum(jnp.sum(jnp.square(x), axis=-1, keepdims=True), 1e-24))
