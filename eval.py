@@ -29,6 +29,9 @@ flags.DEFINE_string("crop", None, "Another crop rule than the table's; see jfsr/
 flags.DEFINE_float("margin", None, "Another margin of the crop than the table's.")
 flags.DEFINE_integer("scale", None, "HR over LR size; an error unless it is the system's own.")
 flags.DEFINE_string("pose", None, "Pose network, by name or folder, or 'none'; by default the run's own (frozen.pose).")
+flags.DEFINE_string(
+    "identity", None, "Identity network, as --pose; by default the run's own (frozen.identity), or none."
+)
 flags.DEFINE_string("out", None, "Folder for the results; by default eval/TABLE in the workdir or bundle.")
 flags.DEFINE_integer("limit", 0, "Only the first so many faces; 0 = all.")
 
@@ -70,7 +73,7 @@ def run() -> None:
         if FLAGS[flag].value and not read:
             raise ValueError(f"--{flag}={FLAGS[flag].value} is read by none of the tables {', '.join(FLAGS.tables)}")
 
-    # ---- System and pose network
+    # ---- System, pose network, identity network
     import jax
 
     from jfsr import api
@@ -89,18 +92,20 @@ def run() -> None:
         )
     else:
         ruler = zoo.load(pose)
+    who = system.config.get("frozen", {}).get("identity", "") if FLAGS.identity is None else FLAGS.identity
+    who, identifier = (who, zoo.load(who)) if who not in ("", "none") else ("", None)
 
     # ---- One table after the other
     for table in tables:
         # Synthetic heads never lie in the user's folder: they would be rendered into it.
         chosen = {"dir": FLAGS.data} if table.needs_folder else {"split": FLAGS.split}
         chosen |= {"crop": FLAGS.crop, "margin": FLAGS.margin}
-        protocol = protocols.choose(table.table, {**chosen, "pose": pose, "scale": system.scale})
+        protocol = protocols.choose(table.table, {**chosen, "pose": pose, "identity": who, "scale": system.scale})
         folder = pathlib.Path(FLAGS.out) if FLAGS.out else path / "eval"
         if not FLAGS.out or len(tables) > 1:
             folder /= table.table.replace("/", "_")
         folder.mkdir(parents=True, exist_ok=True)
-        score(system, ruler, protocol, folder, list(notes))
+        score(system, ruler, identifier, protocol, folder, list(notes))
 
 
 def check(system: Any) -> None:
@@ -117,31 +122,35 @@ def check(system: Any) -> None:
             raise ValueError(f"the run has another config than --config (run -> --config):\n  {shown}")
 
 
-def score(system: Any, ruler: Any, protocol: Any, folder: pathlib.Path, notes: list[str]) -> None:
+def score(system: Any, ruler: Any, identifier: Any, protocol: Any, folder: pathlib.Path, notes: list[str]) -> None:
     """Scores one table and writes its folder."""
     from ml_collections import ConfigDict
     from tqdm import tqdm
 
     from jfsr import protocols, report, tables
     from jfsr.data import pipeline
-    from jfsr.evals import faces, pose, restoration
+    from jfsr.evals import faces, identity, landmarks, pose, restoration
 
     # ---- Data
     section = {k: getattr(protocol, k) for k in ("reader", "dir", "split", "crop", "margin")}
-    whole = pipeline.open_source(ConfigDict({**section, "weight": 1.0}))
+    upright = bool(protocol.misalign and protocol.misalign.upright)
+    whole = pipeline.open_source(ConfigDict({**section, "weight": 1.0}), upright=upright)
     source, unusable = faces.usable(whole, limit=FLAGS.limit)
     unusable += [f"{name}: {reason}" for name, reason in getattr(whole.source, "skipped", [])]
-    batches = lambda some: pipeline.eval_batches(some, scale=system.scale, batch=BATCH)
+    batches = lambda some: pipeline.eval_batches(some, scale=system.scale, batch=BATCH, ranges=protocol.misalign)
 
     # ---- Scores, face by face
     read = pose.reader(*ruler) if ruler else None
-    quality, poses = [], []
+    embed = identity.reader(*identifier) if identifier else None
+    quality, poses, same, points = [], [], [], []
     with tqdm(total=len(source), desc=protocol.table, unit="face", disable=not sys.stderr.isatty()) as bar:
-        for some in faces.compare(system.predict, batches(source)):
+        for some in faces.compare(system.outputs, batches(source)):
             quality += restoration.run([some], protocol)
             poses += pose.run([some], read) if read else []
+            same += identity.run([some], embed) if embed else []
+            points += landmarks.run([some], protocol)
             bar.update(len(some.names))
-    rows = tables.merge(quality, poses)
+    rows = tables.merge(quality, poses, same, points)
     if read and all(row["dropped"] == "no pose label" for row in poses):
         notes.append(f"Pose errors not scored: no pose labels in {protocol.dir or source.name}")
 
@@ -151,16 +160,16 @@ def score(system: Any, ruler: Any, protocol: Any, folder: pathlib.Path, notes: l
     print(result.markdown())
 
     # ---- Pictures: the faces to show are restored again rather than kept in memory
-    restore = lambda indices: list(faces.compare(system.predict, batches(faces.Pick(source, indices))))
+    restore = lambda indices: list(faces.compare(system.outputs, batches(faces.Pick(source, indices))))
     pictures = report.pictures(rows, restore, read)
 
     # ---- Files
-    provenance = describe(system, ruler, path=FLAGS.workdir or FLAGS.checkpoint)
+    provenance = describe(system, ruler, identifier, path=FLAGS.workdir or FLAGS.checkpoint)
     write(folder, result, rows, pictures, provenance, unusable)
     print(f"{folder}: table.md, summary.json, images.csv, report.html")
 
 
-def describe(system: Any, ruler: Any, *, path: str) -> dict[str, str]:
+def describe(system: Any, ruler: Any, identifier: Any, *, path: str) -> dict[str, str]:
     """What made the numbers: config, parameters, code, versions."""
     import jax
 
@@ -173,9 +182,10 @@ def describe(system: Any, ruler: Any, *, path: str) -> dict[str, str]:
         "config": config.config_hash(system.config),
         "parameters sha256": system.sha256,
     }
-    if ruler:
-        out["pose network"] = pathlib.Path(ruler[0].name).name
-        out["pose network sha256"] = export.digest(ruler[1])
+    for kind, loaded in {"pose": ruler, "identity": identifier}.items():
+        if loaded:
+            out[f"{kind} network"] = pathlib.Path(loaded[0].name).name
+            out[f"{kind} network sha256"] = export.digest(loaded[1])
     out["jfsr"] = f"{jfsr.__version__}, commit {export.commit()}"
     libraries = ("jax", "flax", "numpy", "pillow")
     out["versions"] = ", ".join([f"Python {platform.python_version()}"]
@@ -192,6 +202,11 @@ def write(
     from jfsr.checkpoint import write_atomic
 
     scores = {method: {key: i._asdict() for key, i in of.items()} for method, of in result.summary.items()}
+    drawn = {heading: f"{heading.lower().replace(' ', '_').replace(chr(39), '')}.png" for heading in pictures}
+    if (folder / "summary.json").exists():  # pictures of an earlier result that this one does not have
+        earlier = json.loads((folder / "summary.json").read_text()).get("pictures", [])
+        for name in set(earlier) - set(drawn.values()):
+            (folder / pathlib.Path(name).name).unlink(missing_ok=True)
     summary = {
         "title": result.title,
         "protocol": result.protocol,
@@ -201,12 +216,13 @@ def write(
         "dropped": tables.dropped(rows, unusable),
         "unusable": unusable,
         "facts": result.facts,
+        "pictures": sorted(drawn.values()),
     }
     write_atomic(folder / "table.md", result.markdown())
     write_atomic(folder / "summary.json", json.dumps(no_nan(summary), indent=1, ensure_ascii=False) + "\n")
     tables.write_csv(folder / "images.csv", rows)
     for heading, (image, _) in pictures.items():
-        file = folder / f"{heading.lower().replace(' ', '_').replace(chr(39), '')}.png"
+        file = folder / drawn[heading]
         draft = file.with_name(f".{file.name}.{os.getpid()}")
         draft.write_bytes(figures.png(image))
         draft.replace(file)

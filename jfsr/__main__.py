@@ -1,4 +1,4 @@
-"""The command line: jfsr restore | export | port | data."""
+"""The command line: jfsr restore | export | port | degrade | data."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import pathlib
 import sys
 import warnings
 from typing import Any
+
+SIDE = 128  # pixels of a high-resolution face
 
 # Nothing heavy is imported before a command needs it: `jfsr --help` answers at once.
 
@@ -22,6 +24,11 @@ def main(argv: list[str] | None = None) -> int:
     restore.add_argument("-o", "--out", required=True, help="folder for the PNGs")
     restore.add_argument("--step", default="best", help="checkpoint of a workdir: best (default), last, or a number")
     restore.add_argument("--no-pose", action="store_true", help="do not read the head pose of the results")
+    restore.add_argument(
+        "--soft-landmarks",
+        action="store_true",
+        help="draw landmarks by the heatmaps' centre of mass, not by their largest cell",
+    )
     restore.add_argument("--overwrite", action="store_true", help="replace PNGs of an earlier call")
     restore.set_defaults(run=_restore)
 
@@ -33,10 +40,19 @@ def main(argv: list[str] | None = None) -> int:
 
     port = commands.add_parser("port", help="turn a published PyTorch file into weights for jfsr (needs torch)")
     port.add_argument("name", nargs="?", help="network, see --list")
-    port.add_argument("file", nargs="?", help="the published file")
+    port.add_argument("file", nargs="*", help="the published file; for LPIPS both of them")
     port.add_argument("-o", "--out", help="where to write; by default the weights folder")
     port.add_argument("--list", action="store_true", help="every network, where it is published, whether it is here")
     port.set_defaults(run=_port)
+
+    degrade = commands.add_parser("degrade", help="show what the training degradation makes of some faces (Fig. 8)")
+    degrade.add_argument("images", nargs="+", metavar="IMAGE", help="a cropped face, at least 128 px wide and high")
+    degrade.add_argument("-o", "--out", required=True, help="the PNG to write: a row per face, the original first")
+    degrade.add_argument("--scale", type=int, choices=(8, 16), default=8, help="128 px over the small side (default 8)")
+    degrade.add_argument("--samples", type=int, default=6, help="degraded copies of each face (default 6)")
+    degrade.add_argument("--seed", type=int, default=0, help="decides every copy (default 0)")
+    degrade.add_argument("--overwrite", action="store_true", help="replace the PNG of an earlier call")
+    degrade.set_defaults(run=_degrade)
 
     data = commands.add_parser("data", help="build or check data sets")
     actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -59,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
 def _restore(args: argparse.Namespace) -> None:
     from PIL import Image
 
-    from jfsr import api
+    from jfsr import api, figures, metrics
     from jfsr.data.datasets.folder import read_image
 
     out = pathlib.Path(args.out)
@@ -75,11 +91,15 @@ def _restore(args: argparse.Namespace) -> None:
     restorer = api.load(args.checkpoint, step=_step(args.step))
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always")
-        faces = restorer(pictures)
+        lr = restorer.low_resolution(pictures)
     for note in {str(n.message) for n in notes}:
         print(f"note: {note}", file=sys.stderr)
+    found = restorer.outputs(lr)
+    faces, points = metrics.to_8bit(found["sr"]), found.get("landmarks_px")
+    drawings = [] if points is None else _beside(targets, "landmarks")
+    _refuse_to_replace(drawings, files, overwrite=args.overwrite)
     poses: Any = [None] * len(faces)
-    if not args.no_pose:
+    if not args.no_pose and "pose" in restorer.config.get("frozen", {}):  # the others have nothing to do with pose
         try:
             poses = restorer.pose(faces)
         except ValueError as error:  # the faces do not depend on it
@@ -89,6 +109,11 @@ def _restore(args: argparse.Namespace) -> None:
         Image.fromarray(face).save(target)
         tail = "" if pose is None else "  yaw {:+6.1f}°  pitch {:+6.1f}°  roll {:+6.1f}°".format(*pose)
         print(f"{target}{tail}")
+    if points is not None:
+        found_px = found["landmarks_soft_px"] if args.soft_landmarks else points
+        for target, face, marks in zip(drawings, faces, found_px, strict=True):
+            Image.fromarray(figures.draw_landmarks(face, marks)).save(target)
+            print(target)
 
 
 def _names(files: list[pathlib.Path], out: pathlib.Path) -> list[pathlib.Path]:
@@ -99,6 +124,14 @@ def _names(files: list[pathlib.Path], out: pathlib.Path) -> list[pathlib.Path]:
     if twice:
         raise ValueError(f"several images would become {out / twice[0]}.png; restore them into different folders")
     return [out / f"{n}.png" for n in names]
+
+
+def _beside(targets: list[pathlib.Path], what: str) -> list[pathlib.Path]:
+    """A second file for every target, NAME_what.png."""
+    beside = [t.with_name(f"{t.stem}_{what}.png") for t in targets]
+    for file in set(beside) & set(targets):
+        raise ValueError(f"{file} would be a face and the {what} of another; restore them into different folders")
+    return beside
 
 
 def _refuse_to_replace(targets: list[pathlib.Path], files: list[pathlib.Path], *, overwrite: bool) -> None:
@@ -115,6 +148,43 @@ def _step(text: str) -> int | str:
     return int(text) if text.isdigit() else text
 
 
+def _degrade(args: argparse.Namespace) -> None:
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    from PIL import Image
+
+    from jfsr import figures, metrics
+    from jfsr.data import degrade
+    from jfsr.data.datasets.folder import read_image
+
+    out, files = pathlib.Path(args.out), [pathlib.Path(f) for f in args.images]
+    if out.suffix.lower() != ".png":
+        raise ValueError(f"-o is {out}; it takes the name of a PNG, for instance degraded.png")
+    if args.samples < 1:
+        raise ValueError(f"--samples is {args.samples}; it must be at least 1")
+    _refuse_to_replace([out], files, overwrite=args.overwrite)
+    rows = []
+    for file in files:
+        image = Image.fromarray(read_image(file))
+        if min(image.size) < SIDE:
+            raise ValueError(
+                f"{file} has {image.width}×{image.height} pixels; the degradation starts from {SIDE}×{SIDE}"
+            )
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        rows.append(
+            np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BICUBIC, (left, top, left + side, top + side)))
+        )
+    hr = np.stack(rows)
+    copies = jnp.repeat(jnp.asarray(hr, jnp.float32) / 255.0, args.samples, axis=0)
+    made = degrade.degrade(jax.random.key(args.seed), copies, jnp.arange(len(copies)), scale=args.scale)
+    small = metrics.to_8bit(np.asarray(made)).reshape(len(hr), args.samples, *made.shape[1:])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(figures.png(figures.degraded_samples(hr, small)))
+    print(out)
+
+
 def _export(args: argparse.Namespace) -> None:
     from jfsr import export
 
@@ -129,7 +199,10 @@ def _port(args: argparse.Namespace) -> None:
         return
     if not args.name or not args.file:
         raise ValueError("port takes a network's name and its published file; 'jfsr port --list' shows both")
-    print(zoo.port_file(args.name, args.file, args.out))
+    target = zoo.port_file(args.name, args.file, args.out)
+    for line in zoo.provenance(target):
+        print(f"note: {line}", file=sys.stderr)
+    print(target)
 
 
 def _data_build(args: argparse.Namespace) -> None:

@@ -94,6 +94,14 @@ class Restorer:
 
     def predict(self, lr: Float[np.ndarray, "b h w 3"]) -> Float[np.ndarray, "b 128 128 3"]:
         """Restores low-resolution faces in [0, 1] of exactly the network's size; float32 in [0, 1]."""
+        return self.outputs(lr)["sr"] if len(lr) else np.zeros((0, 128, 128, 3), np.float32)
+
+    def outputs(self, lr: Float[np.ndarray, "b h w 3"]) -> dict[str, Any]:
+        """All that the method's ``predict`` gives for at least one low-resolution face of exactly the network's size.
+
+        Returns:
+          ``sr`` [b, 128, 128, 3] in [0, 1], ``stages``, and of a system that aligns ``landmarks_px`` [b, 68, 2].
+        """
         side, out = 128 // self.scale, []
         if lr.shape[1:] != (side, side, 3):
             raise ValueError(f"this network takes [b, {side}, {side}, 3], got {list(lr.shape)}")
@@ -102,8 +110,24 @@ class Restorer:
             # Padded to a power of two: five programs serve every number of faces, and one face costs one face.
             size = 1 << (len(part) - 1).bit_length()
             full = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
-            out.append(np.asarray(self._predict(self.variables, full)["sr"])[: len(part)])
-        return np.concatenate(out) if out else np.zeros((0, 128, 128, 3), np.float32)
+            given = self._predict(self.variables, full)
+            out.append(jax.tree.map(lambda x, real=len(part): np.asarray(x)[:real], given))
+        return jax.tree.map(lambda *x: np.concatenate(x), *out)
+
+    def landmarks(self, images: Picture | Sequence[Picture], *, soft: bool = False) -> Float[np.ndarray, "b 68 2"]:
+        """The 68 landmarks (x, y) of cropped faces, in pixels of the restored 128×128 face.
+
+        Args:
+          images: as for restoring.
+          soft: decode the heatmaps by their centre of mass rather than by arg-max.
+
+        Raises:
+          ValueError: the system finds no landmarks.
+        """
+        found = self.outputs(self.low_resolution(images))
+        if "landmarks_px" not in found:
+            raise ValueError(f"this {self.method} finds no landmarks; a jasrnet with an alignment head does")
+        return found["landmarks_soft_px" if soft else "landmarks_px"]
 
     def pose(self, images: UInt8[np.ndarray, "b 128 128 3"]) -> Float[np.ndarray, "b 3"]:
         """(yaw, pitch, roll) in degrees that the run's frozen pose network reads off faces; [b, 3].

@@ -20,6 +20,8 @@ AXES = ((230, 40, 40), (30, 170, 60), (40, 90, 240))  # x red, y green, z blue, 
 COLOURS = {"original": "#4d4d4d", "bicubic": "#c95d3c", "ours": "#1f6fb5"}
 LABELS = {"original": "Original", "bicubic": "Bicubic", "ours": "Ours"}
 PAPER, INK = (255, 255, 255), (40, 40, 46)
+FOUND, TRUE = (40, 220, 90), (235, 50, 50)
+GLOW = ((255, 70, 60), (70, 220, 90), (70, 130, 255), (255, 200, 40))  # eyes, nose, mouth, chin
 GAP = 4  # pixels between the cells of a grid
 
 
@@ -56,6 +58,88 @@ def draw_axes(
     layer = layer.resize((width, height), Image.Resampling.BOX)
     whole = Image.alpha_composite(Image.fromarray(image).convert("RGBA"), layer)
     return np.asarray(whole.convert("RGB"))
+
+
+# --- landmarks --------------------------------------------------------------------------------------------------------
+
+
+def draw_landmarks(
+    image: Picture,
+    landmarks_px: Float[np.ndarray, "n 2"],
+    *,
+    true_px: Float[np.ndarray, "n 2"] | None = None,
+    size: int = 512,
+) -> Picture:
+    """Draws landmarks as dots, found ones green and true ones red, as JASRNet's Fig. 1 (b).
+
+    Args:
+      image: a square face.
+      landmarks_px: (x, y) in its pixels; NaN is left out.
+      true_px: the labels, drawn below the others.
+      size: side of the result; the face is enlarged so that the dots hide little of it.
+    """
+    zoom, radius = size / image.shape[0], size / 128
+    canvas = Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS)
+    pen = ImageDraw.Draw(canvas)
+    for points, colour in ((true_px, TRUE), (landmarks_px, FOUND)):
+        for x, y in [] if points is None else (points[np.isfinite(points).all(-1)] + 0.5) * zoom - 0.5:
+            pen.ellipse([x - radius, y - radius, x + radius, y + radius], fill=colour)
+    return np.asarray(canvas)
+
+
+def landmark_comparison(
+    lr: UInt8[np.ndarray, "n h w 3"],
+    ours: UInt8[np.ndarray, "n H W 3"],
+    original: UInt8[np.ndarray, "n H W 3"],
+    found_px: Float[np.ndarray, "n m 2"],
+    true_px: Float[np.ndarray, "n m 2"],
+    *,
+    captions: Sequence[str] = (),
+    cell: int = 256,
+) -> Picture:
+    """LR | ours with the landmarks found | the original with the true ones in red as well; one face a row."""
+    rows = []
+    for i in range(len(lr)):
+        true = draw_landmarks(original[i], found_px[i], true_px=true_px[i], size=cell)
+        rows.append([lr[i], draw_landmarks(ours[i], found_px[i], size=cell), true])
+    head = [f"LR {lr.shape[1]} px", "Ours, landmarks found", "Original, true in red"]
+    under = [["", text, ""] for text in captions]
+    return grid(rows, head=head, captions=under, cell=cell)
+
+
+# --- components -------------------------------------------------------------------------------------------------------
+
+
+def draw_components(image: Picture, maps: Float[np.ndarray, "n n k"], *, strength: float = 0.75) -> Picture:
+    """Lays heatmaps over a face, all in one picture, each in its colour (MTUN's Fig. 3 (e)).
+
+    Args:
+      image: a square face.
+      maps: of at most four components, nominally in [0, 1]; enlarged to the face smoothly.
+      strength: how much of the face a 1 covers.
+    """
+    side, out = image.shape[0], image.astype(np.float32)
+    for k, colour in zip(range(maps.shape[-1]), GLOW, strict=False):
+        heat = Image.fromarray(np.clip(maps[..., k], 0, 1).astype(np.float32))
+        cover = strength * np.clip(np.asarray(heat.resize((side, side), Image.Resampling.BICUBIC)), 0, 1)[..., None]
+        out = (1 - cover) * out + cover * np.array(colour, np.float32)
+    return np.round(out).astype(np.uint8)
+
+
+def component_comparison(
+    lr: UInt8[np.ndarray, "n h w 3"],
+    ours: UInt8[np.ndarray, "n H W 3"],
+    original: UInt8[np.ndarray, "n H W 3"],
+    maps: Float[np.ndarray, "n m m k"],
+    *,
+    cell: int = 192,
+) -> Picture:
+    """Input | upright original | ours | ours under the estimated heatmaps, one face a row (MTUN's Fig. 3)."""
+    rows = []
+    for small, face, truth, heat in zip(lr, ours, original, maps, strict=True):
+        large = _fit(face, cell)
+        rows.append([small, truth, large, draw_components(large, heat)])
+    return grid(rows, head=[f"Input {lr.shape[1]} px", "Upright", "Ours", "Ours, components"], cell=cell)
 
 
 # --- grids ------------------------------------------------------------------------------------------------------------

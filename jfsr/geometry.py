@@ -104,3 +104,31 @@ def pose_in_range(pose_deg: Float[np.ndarray, "*b 3"], limit_deg: float = 99.0) 
     """True where all three angles are known and within ±limit: the papers drop the other faces."""
     with np.errstate(invalid="ignore"):
         return np.all(np.abs(pose_deg) <= limit_deg, axis=-1)
+
+
+def decode_heatmaps(
+    maps: Float[Array, "b h w n"], *, image_size: int = 128, soft: bool = False, window: int = 4
+) -> Float[Array, "b n 2"]:
+    """Landmarks (x, y) in pixels of the image, from one heatmap each: the inverse of ``landmark_heatmaps``.
+
+    Args:
+      maps: without a background channel.
+      image_size: side of the image that the maps cover; cell i has its centre at (i + .5) · image_size / w - .5.
+      soft: False: the centre of the largest cell (JASRNet, sec. 3.3), which is off by 3 px on average where a cell
+        is 8 px wide. True: the centre of mass of what is positive within ``window`` cells of it, as the authors' code
+        does; up to 1 px too far inside for landmarks in the outermost cells, whose blob is cut.
+      window: in cells, on either side.
+    """
+    b, h, w, n = maps.shape
+    best = jnp.argmax(maps.reshape(b, h * w, n), axis=1)
+    x, y = (best % w).astype(jnp.float32), (best // w).astype(jnp.float32)
+    if soft:
+        row, column = jnp.arange(h, dtype=jnp.float32), jnp.arange(w, dtype=jnp.float32)
+        near_row = jnp.abs(row[None, :, None] - y[:, None]) <= window
+        near_column = jnp.abs(column[None, :, None] - x[:, None]) <= window
+        mass = jnp.maximum(maps, 1e-6) * near_row[:, :, None] * near_column[:, None]  # a flat map has mass too
+        total = mass.sum((1, 2))
+        x = (mass.sum(1) * column[None, :, None]).sum(1) / total
+        y = (mass.sum(2) * row[None, :, None]).sum(1) / total
+    cells = jnp.array([image_size / w, image_size / h], jnp.float32)[None, None]
+    return (jnp.stack([x, y], axis=-1) + 0.5) * cells - 0.5

@@ -10,7 +10,7 @@ Two options appear throughout. ``colour`` is ``'rgb'`` or ``'y'``; ``boxes`` res
 from __future__ import annotations
 
 import itertools
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from jfsr import geometry
 
 Colour = Literal["rgb", "y"]
+Normaliser = Literal["outer_eyes", "pupils", "box_sqrt"]
 
 YAW_EDGES_DEG = (0.0, 15.0, 30.0, 45.0, 60.0, 99.0)
 
@@ -123,6 +124,56 @@ def landmark_boxes(landmarks_px: Float[np.ndarray, "b n 2"], *, size: int) -> In
             low, high = np.floor(points.min(0) + 0.5), np.floor(points.max(0) + 0.5) + 1
             out[i] = np.clip([*low, *high], 0, size)
     return out
+
+
+def nmse(
+    predicted_px: Float[np.ndarray, "b 68 2"],
+    true_px: Float[np.ndarray, "b 68 2"],
+    *,
+    normaliser: Normaliser = "outer_eyes",
+) -> Float[np.ndarray, " b"]:
+    """Mean distance of predicted and true landmarks over a size of the true face, in percent (JASRNet's NMSE).
+
+    Args:
+      predicted_px: (x, y) of all 68 points.
+      true_px: NaN = unknown or hidden: such points do not count.
+      normaliser: 'outer_eyes', the distance of the outer eye corners, points 37 and 46 (300W); 'pupils', that of the
+        means of either eye's six points; 'box_sqrt', the root of the area of the box around the known points (AFLW,
+        where the box is the detector's).
+
+    Returns:
+      One value per image; NaN where no landmark, or not the size of the face, is known.
+    """
+    out = np.full(len(true_px), np.nan)
+    for i, (guess, points) in enumerate(zip(predicted_px.astype(np.float64), true_px.astype(np.float64), strict=True)):
+        known = np.isfinite(points).all(-1)
+        size = _face_size(points, known, normaliser)
+        if known.any() and size > 0:
+            out[i] = 100.0 * np.linalg.norm(guess[known] - points[known], axis=-1).mean() / size
+    return out
+
+
+def _face_size(points: np.ndarray, known: np.ndarray, normaliser: Normaliser) -> float:
+    """In pixels; NaN where a point that it needs is unknown."""
+    if normaliser == "outer_eyes":
+        return float(np.linalg.norm(points[36] - points[45]))
+    if normaliser == "pupils":
+        return float(np.linalg.norm(points[36:42].mean(0) - points[42:48].mean(0)))
+    if normaliser == "box_sqrt":
+        return float(np.sqrt(np.prod(np.ptp(points[known], axis=0)))) if known.any() else np.nan
+    raise ValueError(f"normaliser {normaliser!r} is unknown; choose one of {', '.join(get_args(Normaliser))}")
+
+
+def failure_rate(errors: Float[np.ndarray, " n"], *, limit: float = 10.0) -> float:
+    """Percentage of the known errors that exceed ``limit`` (of the same unit); NaN without any."""
+    errors = errors[~np.isnan(errors)]
+    return float(100.0 * np.mean(errors > limit)) if len(errors) else np.nan
+
+
+def error_auc(errors: Float[np.ndarray, " n"], *, limit: float = 10.0) -> float:
+    """Area in percent under the cumulative distribution of the known errors from 0 to ``limit``: 100 is no error."""
+    errors = errors[~np.isnan(errors)]
+    return float(100.0 * np.mean(np.maximum(0.0, 1.0 - errors / limit))) if len(errors) else np.nan
 
 
 def pose_errors(

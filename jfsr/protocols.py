@@ -10,9 +10,11 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from jfsr.config import nearest
+from jfsr.data.misalign import Ranges
+from jfsr.metrics import Normaliser
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,10 +44,13 @@ class Protocol:
       reader, dir, split, crop, margin: the source, as in a config's ``data.sources``.
       faces: how many faces the official set has; a table over fewer says that it is a part. 0 = any.
       scale: HR over LR size; 0 = the checkpoint's.
+      misalign: the ranges within which the input is misaligned; None: not at all.
       lr_operator: how the low resolution is made; ``'pil_bicubic'`` is PIL's antialiased filter on the 8-bit HR face.
       border, region: where PSNR and SSIM are taken, see :mod:`jfsr.evals.restoration`.
       colour: of the PSNR and SSIM in the table; the CSV has ``'rgb'`` and ``'y'``.
+      normaliser: of the landmarks' NMSE, see :func:`jfsr.metrics.nmse`.
       pose: pose network, by name in the zoo or folder; '' = the checkpoint's own.
+      identity: identity network, likewise.
       paper: printed rows, to stand beside ours.
       paper_pose: the pose network that they were read by.
     """
@@ -59,11 +64,14 @@ class Protocol:
     margin: float = 1.0
     faces: int = 0
     scale: int = 0
+    misalign: Ranges | None = None
     lr_operator: str = "pil_bicubic"
     border: int = 0
     region: str = "full"
     colour: str = "rgb"
+    normaliser: str = "outer_eyes"
     pose: str = ""
+    identity: str = ""
     paper: tuple[Printed, ...] = ()
     paper_pose: str = ""
 
@@ -73,6 +81,7 @@ class Protocol:
             ("lr_operator", ("pil_bicubic",)),
             ("region", ("full", "face_box")),
             ("colour", ("rgb", "y")),
+            ("normaliser", get_args(Normaliser)),
         ):
             value = getattr(self, name)
             if value not in known:
@@ -87,10 +96,18 @@ class Protocol:
         """The protocol in one line, for a reader who wants to repeat it."""
         data = " ".join(dict.fromkeys(x for x in (self.reader, pathlib.Path(self.dir).name, self.split) if x))
         crop = self.crop if self.crop == "none" else f"{self.crop} × {self.margin:g}"
+        if self.misalign:
+            low, high = self.misalign.zoom
+            crop += (
+                f"{', upright' if self.misalign.upright else ''} · input turned by ±{self.misalign.rotation_deg:g}°, "
+                f"moved by ±{self.misalign.shift:g} sides, enlarged by {low:g} to {high:g}; bicubic is turned back"
+            )
         return (
             f"{data} · crop {crop} · 128 → {128 // self.scale if self.scale else '?'} px by {self.lr_operator} · "
             f"8-bit {self.colour.upper()} · region {self.region}, border {self.border} · "
-            f"pose by {pathlib.Path(self.pose).name or 'none'}, |angle| ≤ 99° · {self.digest()}"
+            f"pose by {pathlib.Path(self.pose).name or 'none'}, |angle| ≤ 99° · "
+            + (f"identity by {pathlib.Path(self.identity).name} · " if self.identity else "")
+            + self.digest()
         )
 
     def digest(self) -> str:
@@ -98,7 +115,13 @@ class Protocol:
         fields = dataclasses.asdict(self)
         for name in ("table", "title", "paper", "paper_pose", "faces"):
             del fields[name]
-        fields["dir"], fields["pose"] = pathlib.Path(self.dir).name, pathlib.Path(self.pose).name
+        for name, usual in (("misalign", None), ("normaliser", "outer_eyes")):
+            if fields[name] == usual:  # protocols without it keep the digits that they had before it
+                del fields[name]
+        for name in ("dir", "pose", "identity"):
+            fields[name] = pathlib.Path(fields[name]).name
+        if not self.identity:  # likewise
+            del fields["identity"]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -154,6 +177,9 @@ MSGAN_T4 = (
     Printed("Joint", "ours", 16, 6.95, 9.20, 7.81, 7.98, 22.93, 0.652, 0.085, "joint"),
 )
 
+# DEVIATES: MTUN prints no ranges for its random rotation, translation and scale.
+MISALIGNED = Ranges(rotation_deg=30.0, shift=0.1, zoom=(0.8, 1.2), upright=True)
+
 _AFLW2000: dict[str, Any] = {"reader": "aflw2000", "crop": "hopenet_aflw2000", "faces": 2000}
 _MSGAN: dict[str, Any] = {**_AFLW2000, "paper_pose": "hopenet"}
 TABLES: dict[str, Protocol] = {
@@ -163,7 +189,34 @@ TABLES: dict[str, Protocol] = {
         Protocol(
             "synthetic-tiny", "Sixteen synthetic heads, for a trial", "synthetic_heads", split="tiny/test", faces=16
         ),
+        Protocol(
+            "synthetic-misaligned",
+            "Synthetic heads, misaligned input",
+            "synthetic_heads",
+            split="test",
+            crop="center",
+            margin=0.88,
+            faces=512,
+            misalign=MISALIGNED,
+        ),
+        Protocol(
+            "folder-misaligned",
+            "A folder of faces with landmarks, misaligned input",
+            "folder",
+            crop="landmark_box",
+            margin=1.2,
+            misalign=MISALIGNED,
+        ),
         Protocol("folder", "A folder of faces", "folder", crop="landmark_box", margin=1.2),
+        Protocol(
+            "folder-face-box",
+            "A folder of faces with landmarks, scored as JASRNet is",
+            "folder",
+            crop="landmark_box",
+            margin=1.2,
+            region="face_box",
+            colour="y",
+        ),
         Protocol("aflw2000", "AFLW2000-3D", **_AFLW2000),
         Protocol("msgan/t2", "MSGAN Table 2: pose and quality on AFLW2000-3D", **_MSGAN, paper=MSGAN_T2),
         Protocol("msgan/t4", "MSGAN Table 4: ablations on AFLW2000-3D", **_MSGAN, paper=MSGAN_T4),

@@ -41,6 +41,8 @@ dt { color: var(--soft) } dd { margin: 0; overflow-wrap: anywhere }
 CAPTION = (
     "Below each face: yaw / pitch / roll that the pose network reads. Axes: x red, y green, z (out of the face) blue."
 )
+GLOWS = "Estimated heatmaps: eyes red, nose green, mouth blue, chin yellow; the original is the upright face."
+DOTS = "Green: landmarks found in the low resolution, by arg-max; red: the labels. Below: NMSE."
 SHOWN = 6  # faces in a picture
 
 
@@ -63,6 +65,13 @@ def pictures(
     some = np.random.default_rng(0).permutation(len(score("psnr")))[:SHOWN]
     out["Faces at random"] = show(np.sort(some))
     out["Worst by PSNR"] = show(_worst(-score("psnr")))
+    parts = restore(np.sort(some))
+    if all(p.components is not None for p in parts):
+        out["Facial components at random"] = _components(parts), GLOWS
+    if np.isfinite(score("nmse")).any():
+        out["Landmarks at random"] = _landmarks(restore(np.sort(some)), score("nmse")[np.sort(some)]), DOTS
+        worst = _worst(score("nmse"))
+        out["Worst by landmarks"] = _landmarks(restore(worst), score("nmse")[worst]), DOTS
     for key, heading in (("mae", "Worst by pose error"), ("shift", "Most moved from the reading of the original")):
         if np.isfinite(score(key)).any():
             out[heading] = show(_worst(score(key)))
@@ -81,6 +90,24 @@ def _faces(parts: list[Faces], read: Read | None) -> figures.Picture:
     poses = {method: read(x) for method, x in images.items()} if read else None
     lr, true = np.concatenate([p.lr for p in parts]), np.concatenate([p.pose_deg for p in parts])
     return figures.comparison(lr, images, poses, true)
+
+
+def _components(parts: list[Faces]) -> figures.Picture:
+    maps = np.concatenate([p.components for p in parts if p.components is not None])
+    images = (np.concatenate([p.images[method] for p in parts]) for method in ("ours", "original"))
+    return figures.component_comparison(np.concatenate([p.lr for p in parts]), *images, maps)
+
+
+def _landmarks(parts: list[Faces], nmse: np.ndarray) -> figures.Picture:
+    together = lambda get: np.concatenate([get(p) for p in parts])
+    return figures.landmark_comparison(
+        together(lambda p: p.lr),
+        together(lambda p: p.images["ours"]),
+        together(lambda p: p.images["original"]),
+        together(lambda p: p.found_px["landmarks_px"]),
+        together(lambda p: np.where(p.visible[..., None], p.landmarks_px, np.nan)),
+        captions=["no labels" if np.isnan(value) else f"{value:.1f} %" for value in nmse],
+    )
 
 
 def page(result: Result, pictures: Mapping[str, tuple[figures.Picture, str]], provenance: Mapping[str, str]) -> str:

@@ -27,6 +27,8 @@ POSE_COLUMNS = {
     "mae": "MAE °",
     "geodesic": "geodesic °",
 }
+OTHER_COLUMNS = {"identity_cosine": "identity cos"}
+LANDMARK_COLUMNS = {"nmse": "NMSE %", "nmse_soft": "NMSE % (soft)"}
 NAMES = {"original": "Original", "bicubic": "Bicubic", "ours": "Ours"}
 
 
@@ -60,7 +62,7 @@ def column(rows: Rows, method: str, key: str) -> np.ndarray:
 
 def summarize(rows: Rows, protocol: Protocol) -> dict[str, dict[str, metrics.Interval]]:
     """Mean and 95 % bootstrap interval over the faces, by method and score; scores that no face has are left out."""
-    keys = [*POSE_COLUMNS, "shift", *_quality_columns(protocol)]
+    keys = [*POSE_COLUMNS, "shift", *_quality_columns(protocol), *OTHER_COLUMNS, *LANDMARK_COLUMNS]
     out: dict[str, dict[str, metrics.Interval]] = {}
     for method in METHODS:
         intervals = {key: metrics.bootstrap(column(rows, method, key)) for key in keys}
@@ -85,8 +87,8 @@ def dropped(rows: Rows, unusable: Sequence[str] = ()) -> dict[str, int]:
 
 
 def main_table(summary: dict[str, dict[str, metrics.Interval]], protocol: Protocol) -> Table:
-    """Original, bicubic, ours: pose errors, PSNR, SSIM, each with its 95 % interval."""
-    titles = POSE_COLUMNS | {"shift": "moved °"} | _quality_columns(protocol)
+    """Original, bicubic, ours: pose errors, PSNR, SSIM, identity, landmarks, each with its 95 % interval."""
+    titles = POSE_COLUMNS | {"shift": "moved °"} | _quality_columns(protocol) | OTHER_COLUMNS | LANDMARK_COLUMNS
     keys = [key for key in titles if any(key in scores for scores in summary.values())]
     body = []
     for method, scores in summary.items():
@@ -162,6 +164,8 @@ class Result(NamedTuple):
 LEGEND = (
     "Intervals: 95 %, percentile bootstrap over faces. MAE: mean of the three wrapped angle errors. Moved: rotation "
     "between this reading and the original's. PSNR and SSIM: means of the faces' values. "
+    "Identity cos: cosine of the identity network's embeddings of this face and of the original. "
+    "NMSE: mean distance of the landmarks over a size of the face, heatmaps decoded by arg-max or by centre of mass. "
     "n: faces, or faces with a pose / faces."
 )
 
@@ -193,6 +197,12 @@ def judge(
         facts.append(f"The paper reads pose by {protocol.paper_pose}; here {who}")
     if not math.isnan(gap):
         facts.insert(0, f"Gap closed, (bicubic − ours) / (bicubic − original) of the MAE: {gap:.1f} %")
+    landmarks = column(rows, "ours", "nmse")
+    if np.isfinite(landmarks).any():
+        facts.append(
+            f"Landmarks by arg-max, over {protocol.normaliser}: {metrics.failure_rate(landmarks):.1f} % of the faces "
+            f"above 10 %; area under the curve up to 10 %: {metrics.error_auc(landmarks):.1f} %"
+        )
     found = {
         "Scores": main_table(summary, protocol),
         "By yaw": yaw_table(rows, protocol),
@@ -249,7 +259,7 @@ def _printed(row: Printed) -> tuple[float | None, ...]:
 
 
 def _digits(key: str) -> int:
-    return 3 if key.startswith("ssim") else 2
+    return 3 if key.startswith("ssim") or key in OTHER_COLUMNS else 2
 
 
 def _with_interval(interval: metrics.Interval | None, key: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jfsr.data import pipeline
+from jfsr.data import misalign, pipeline
 
 
 class Validation:
@@ -21,10 +21,12 @@ class Validation:
     """
 
     def __init__(self, config: Any, method: Any, frozen: dict):
-        source = pipeline.open_source(config.val.source)
+        ranges = misalign.ranges(config.data.get("misalign"))
+        source = pipeline.open_source(config.val.source, upright=bool(ranges and ranges.upright))
         scale = config.get("scale", 1)
+        limit = config.val.limit or None
         self.batches = list(
-            pipeline.eval_batches(source, scale=scale, batch=config.val.batch, limit=config.val.limit or None)
+            pipeline.eval_batches(source, scale=scale, batch=config.val.batch, limit=limit, ranges=ranges)
         )
         self.frozen = frozen
         self.score = jax.jit(functools.partial(method.score, config))
@@ -34,7 +36,7 @@ class Validation:
         """Mean of each score over the faces it is defined for: ``val/…`` for the average, ``val_raw/…`` for the raw."""
         net, out = state.nets["g"], {}
         for prefix, params in (("val", net.ema), ("val_raw", net.params)):
-            variables = {"params": params, **({"batch_stats": net.stats} if net.stats else {})}
+            variables = _variables(params, net.stats)
             rows: dict[str, list] = {}
             for batch in self.batches:
                 arrays = {k: v for k, v in batch.items() if k != "names"}
@@ -49,9 +51,15 @@ class Validation:
     def sample(self, state: Any, count: int) -> dict[str, Any]:
         """``lr``, ``stages`` and ``hr`` of the first faces, for a picture."""
         batch = self.batches[0]
-        stages = self.predict({"params": state.nets["g"].ema}, batch["lr"])["stages"]
+        net = state.nets["g"]
+        stages = self.predict(_variables(net.ema, net.stats), batch["lr"])["stages"]
         return {
             "lr": batch["lr"][:count],
             "stages": {r: np.asarray(x)[:count] for r, x in stages.items()},
             "hr": batch["hr"][:count],
         }
+
+
+def _variables(params: Any, stats: Any) -> dict[str, Any]:
+    """What a module is applied to; a network without running statistics has no ``batch_stats``."""
+    return {"params": params, **({"batch_stats": stats} if stats else {})}

@@ -204,3 +204,26 @@ assert not heavy, heavy
     sr = jax.jit(functools.partial(msgan.predict, config))({"params": net.ema}, jnp.asarray(lr))["sr"]
     got = np.asarray(Image.open(tmp_path / "out" / "a.png")).astype(int)
     assert np.abs(got - np.round(255 * np.asarray(sr[0]))).max() <= 1
+
+
+def test_degrade_shows_what_training_does_to_a_face(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    face, tiny = tmp_path / "face.png", tmp_path / "tiny.png"
+    Image.fromarray(rng.integers(0, 256, (140, 150, 3), np.uint8)).save(face)
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tiny)
+    out = tmp_path / "sheets" / "fig8.png"
+    assert cli.main(["degrade", str(face), "-o", str(out), "--samples", "2"]) == 0
+    first = out.read_bytes()
+    with Image.open(out) as sheet:
+        assert sheet.width > 3 * 128
+    for words, rule in (
+        (["degrade", str(face), "-o", str(out)], "exists; give another"),
+        (["degrade", str(tiny), "-o", str(tmp_path / "b.png")], "tiny.png has 16×16 pixels"),
+        (["degrade", str(face), "-o", str(tmp_path / "b.jpg")], "takes the name of a PNG"),
+        (["degrade", str(face), "-o", str(tmp_path / "b.png"), "--samples", "0"], "at least 1"),
+    ):
+        assert cli.main(words) == 2
+        assert rule in capsys.readouterr().err
+    assert cli.main(["degrade", str(face), "-o", str(out), "--samples", "2", "--overwrite"]) == 0
+    assert out.read_bytes() == first  # the seed decides everything
+    assert not (tmp_path / "b.png").exists()

@@ -235,6 +235,8 @@ def traced(config):
     if config.get("scale", 1) > 1:
         n = 128 // config.scale
         batch["lr"] = jax.ShapeDtypeStruct((2, n, n, 3), np.float32)
+    if hasattr(method, "starts"):
+        method.starts(config)
     kinds = [k for k in method.needed(config) if k != "perceptual"]
     frozen = {k: port.shapes_of(zoo.ruler(config.frozen[k]).module, 128) for k in kinds}
     frozen["perceptual"] = {}

@@ -17,8 +17,13 @@ from PIL import Image
 import jfsr.models
 from jfsr.models import layers
 from jfsr.models.discriminators import FeatureDiscriminator, PatchDiscriminator, receptive_field, strides_for
+from jfsr.models.hourglass import Hourglass, ResidualUnit, StackedHourglasses
+from jfsr.models.iafsr import Discriminator, PReLU, SRResNet
+from jfsr.models.jasrnet import JASRNet, ResBlock
 from jfsr.models.msgan import MSGANGenerator
+from jfsr.models.mtun import MTUNDiscriminator, MTUNGenerator
 from jfsr.models.rrdb import RRDB, ResidualDenseBlock, RRDBNet, RRDBTrunk
+from jfsr.models.stn import SimilaritySTN
 
 KEY = jax.random.key(0)
 SMALL = {"features": 8, "growth": 4}
@@ -36,6 +41,22 @@ COUNTS = {
     "discriminators.PatchDiscriminator": (PatchDiscriminator(), (1, 128, 128, 3), 2_765_633),
     "discriminators.PatchDiscriminator 16": (PatchDiscriminator(size=16), (1, 16, 16, 3), 2_765_633),
     "discriminators.FeatureDiscriminator": (FeatureDiscriminator(), (2, 2048), 591_105),
+    "hourglass.ResidualUnit": (ResidualUnit(64), (1, 8, 8, 32), 13_568),
+    "hourglass.Hourglass": (Hourglass(4), (1, 64, 64, 64), 536_640),
+    "hourglass.StackedHourglasses": (StackedHourglasses(), (1, 64, 64, 32), 2_356_624),
+    "stn.SimilaritySTN": (SimilaritySTN(), (1, 16, 16, 64), 43_744),
+    "mtun.MTUNGenerator": (MTUNGenerator(), (1, 16, 16, 3), 2_837_651),
+    "mtun.MTUNGenerator r16": (MTUNGenerator(heb_at=16), (1, 16, 16, 3), 1_876_691),
+    "mtun.MTUNGenerator r32": (MTUNGenerator(heb_at=32), (1, 16, 16, 3), 2_370_003),
+    "mtun.MTUNGenerator s1": (MTUNGenerator(stacks=1), (1, 16, 16, 3), 1_076_999),
+    "mtun.MTUNGenerator without heatmaps": (MTUNGenerator(heb_at=0), (1, 16, 16, 3), 478_979),
+    "mtun.MTUNDiscriminator": (MTUNDiscriminator(), (1, 128, 128, 3), 2_790_209),
+    "iafsr.PReLU": (PReLU(), (2, 5), 5),
+    "iafsr.SRResNet": (SRResNet(), (1, 16, 16, 3), 955_843),
+    "iafsr.Discriminator": (Discriminator(), (1, 128, 128, 3), 38_243_713),
+    "jasrnet.ResBlock": (ResBlock(), (1, 16, 16, 128), 295_168),
+    "jasrnet.JASRNet": (JASRNet(), (1, 16, 16, 3), 19_885_778),
+    "jasrnet.JASRNet concat": (JASRNet(fusion="concat"), (1, 16, 16, 3), 20_475_730),
 }
 
 

@@ -279,3 +279,10 @@ def test_processes_render_the_same():
     rows = list(synthetic_heads._render_all("validation", 66, 2))
     assert [r["name"] for r in rows] == [f"validation-{i:05d}" for i in range(66)]
     np.testing.assert_array_equal(rows[65]["image"], render(65, split="validation")["image"])
+
+
+def test_heads_are_not_rendered_into_a_folder_of_faces(tmp_path):
+    (tmp_path / "me.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"holds pictures \(me.jpg\).*reader='folder'"):
+        synthetic_heads.SyntheticHeads(str(tmp_path), split="tiny/test")
+    assert [f.name for f in tmp_path.iterdir()] == ["me.jpg"]

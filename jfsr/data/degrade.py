@@ -182,6 +182,32 @@ def clean_lr(hr: Float[Array, "*b h w 3"], *, scale: int) -> Float[Array, "*b h2
     return jnp.clip(_einsum("ih,...hjc->...ijc", rows, x), 0.0, 1.0)
 
 
+def misalign(hr: Float[Array, "b n n 3"], similarity: Float[Array, "b 4"]) -> Float[Array, "b n n 3"]:
+    """Turns, enlarges and moves each image by its similarity (:mod:`jfsr.data.misalign`), bilinear, black outside.
+
+    The input of a method that must find the face upright again: the low resolution is made from what this returns.
+
+    Args:
+      hr: square images in [0, 1].
+      similarity: (angle_deg, zoom, dx, dy), one per image.
+    """
+    b, n, _, _ = hr.shape
+    angle, zoom, dx, dy = (similarity[:, i, None, None] for i in range(4))
+    cos, sin = jnp.cos(jnp.deg2rad(angle)) / zoom, jnp.sin(jnp.deg2rad(angle)) / zoom
+    centre = (n - 1) / 2
+    x, y = jnp.arange(n)[None, None, :] - centre - dx, jnp.arange(n)[None, :, None] - centre - dy
+    columns, rows = cos * x + sin * y + centre, cos * y - sin * x + centre
+    left, top = jnp.floor(columns), jnp.floor(rows)
+    flat, out = hr.reshape(b, n * n, 3), jnp.zeros_like(hr)
+    for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        r, c = top + i, left + j
+        weight = jnp.maximum(0.0, 1 - jnp.abs(rows - r)) * jnp.maximum(0.0, 1 - jnp.abs(columns - c))
+        inside = (r >= 0) & (r < n) & (c >= 0) & (c < n)
+        index = (jnp.clip(r, 0, n - 1) * n + jnp.clip(c, 0, n - 1)).astype(jnp.int32).reshape(b, n * n, 1)
+        out += jnp.where(inside, weight, 0.0)[..., None] * jnp.take_along_axis(flat, index, axis=1).reshape(hr.shape)
+    return out
+
+
 def low_res_size(size: int, scale: int) -> int:
     """Pixels of the LR side, size / scale; ValueError where that is not a whole number of pixels."""
     if scale < 1 or size % scale:

@@ -141,6 +141,28 @@ def clean_lr(hr: tf.Tensor, *, scale: int) -> tf.Tensor:
     return tf.clip_by_value(tf.einsum("ih,...hjc->...ijc", rows, x), 0.0, 1.0)
 
 
+def misalign(image: tf.Tensor, similarity: tf.Tensor) -> tf.Tensor:
+    """Turns, enlarges and moves one square image [n, n, 3] by (angle_deg, zoom, dx, dy), as ``degrade.misalign``."""
+    n, width = _static_size(image)
+    if n != width:
+        raise ValueError(f"misalign needs square images, got {n}x{width}: crop them first")
+    angle, zoom, dx, dy = tf.unstack(similarity)
+    cos, sin = tf.cos(angle * (math.pi / 180)) / zoom, tf.sin(angle * (math.pi / 180)) / zoom
+    centre = (n - 1) / 2
+    x, y = (tf.range(n, dtype=tf.float32) - centre - d for d in (dx, dy))
+    columns = cos * x[None, :] + sin * y[:, None] + centre
+    rows = cos * y[:, None] - sin * x[None, :] + centre
+    left, top = tf.floor(columns), tf.floor(rows)
+    flat, out = tf.reshape(image, [n * n, 3]), tf.zeros_like(image)
+    for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        r, c = top + i, left + j
+        weight = tf.maximum(0.0, 1 - tf.abs(rows - r)) * tf.maximum(0.0, 1 - tf.abs(columns - c))
+        inside = (r >= 0) & (r < n) & (c >= 0) & (c < n)
+        index = tf.cast(tf.clip_by_value(r, 0, n - 1) * n + tf.clip_by_value(c, 0, n - 1), tf.int32)
+        out += tf.where(inside, weight, 0.0)[..., None] * tf.gather(flat, index)
+    return out
+
+
 def _static_size(image):
     h, w = image.shape[-3:-1]
     if h is None or w is None:

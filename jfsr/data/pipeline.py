@@ -7,6 +7,9 @@ A batch is a dict of NumPy arrays:
     pose_deg        float32 [b, 3], NaN = unknown        identity    int32 [b], -1 = unknown; unique across sources
     landmarks_px    float32 [b, 68, 2], NaN = unknown    visible     bool [b, 68]
     position        int32 [b], the number of the example since the run began
+    similarity      float32 [b, 4], how the face that ``lr`` shows is misaligned; absent without ``data.misalign``
+
+``hr`` and the labels are those of the upright face: see :mod:`jfsr.data.misalign`.
 
 Which face stands at a position, how it is cropped, flipped and degraded, is a pure function of (seed, position): a run
 that resumes at step k sees what the straight run saw.
@@ -18,6 +21,7 @@ import functools
 import importlib
 import os
 import pathlib
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,7 +30,7 @@ from absl import logging
 from PIL import Image
 
 from jfsr.config import nearest
-from jfsr.data import records
+from jfsr.data import misalign, records
 from jfsr.data.crops import Cropped
 from jfsr.data.records import BadRecord, Record
 
@@ -56,8 +60,12 @@ IDENTITIES = 2**24  # room for each source's people, so that no two sources shar
 BLOCK = 120  # positions in which the sources appear exactly by their weights
 
 
-def open_source(source: Any) -> Cropped:
+def open_source(source: Any, *, upright: bool = False) -> Cropped:
     """Opens one source as its config section says (reader, dir, split, crop, margin): cropped faces of 128×128.
+
+    Args:
+      source: the section.
+      upright: turn the faces upright before the crop, see :class:`jfsr.data.misalign.Upright`.
 
     Raises:
       ValueError: unknown reader, no folder given, or what the reader finds wrong.
@@ -80,7 +88,7 @@ def open_source(source: Any) -> Cropped:
         faces = opener(pathlib.Path(source.dir).expanduser())
     if getattr(faces, "skipped", None):
         logging.warning("%s", faces.report())
-    return Cropped(faces, rule=source.crop, margin=source.margin, size=SIZE)
+    return Cropped(misalign.Upright(faces) if upright else faces, rule=source.crop, margin=source.margin, size=SIZE)
 
 
 def train_batches(
@@ -98,7 +106,9 @@ def train_batches(
     Args:
       data: the config section ``data``: ``sources`` (mixed by their weights), ``flip`` probability, ``jitter`` of the
         crop, ``shuffle``, ``degradation`` ('paper' or 'bicubic'), ``degrade_on`` ('host': tf.data gives ``lr``;
-        'device': it does not).
+        'device': it does not). Optional: ``rotate_deg``, faces are turned by up to ± so much before the crop, with
+        their labels (not for crops by a detector's box); ``misalign``, the ranges of :mod:`jfsr.data.misalign`:
+        ``lr`` is then made from the misaligned face, or 'device' is to do so by the batch's ``similarity``.
       scale: HR over LR size.
       batch: global batch size; this process gets its contiguous slice of ``batch / process_count``.
       seed: with the position, decides everything.
@@ -116,19 +126,22 @@ def train_batches(
             raise ValueError(f"data.{key} is {data[key]!r}; it can be {' or '.join(options)}")
     if not data.sources:
         raise ValueError("data.sources is empty; name at least one source")
+    ranges = misalign.ranges(data.get("misalign"))
+    upright = bool(ranges and ranges.upright)
     mixture = Mixture(
-        {name: open_source(s) for name, s in data.sources.items()},
+        {name: open_source(s, upright=upright) for name, s in data.sources.items()},
         {name: s.weight for name, s in data.sources.items()},
         seed=seed,
         shuffle=data.shuffle,
         flip=data.flip,
         jitter=data.jitter,
+        rotate_deg=data.get("rotate_deg", 0.0),
     )
     return _stream(mixture, data, scale, batch, seed, start_step, process_index, process_count)
 
 
 def eval_batches(
-    source: records.Source, *, scale: int, batch: int, limit: int | None = None
+    source: records.Source, *, scale: int, batch: int, limit: int | None = None, ranges: misalign.Ranges | None = None
 ) -> Iterator[dict[str, Any]]:
     """All faces of a source once, in order; the last batch is padded with its last face.
 
@@ -140,6 +153,8 @@ def eval_batches(
       scale: HR over LR size; no ``lr`` if 1.
       batch: faces in each batch.
       limit: only the first so many.
+      ranges: misalign the input within them (:mod:`jfsr.data.misalign`), by a similarity that depends on the face's
+        name alone. None: not at all.
 
     Yields:
       Batches with ``mask`` bool [b], False on padding, and ``names``, a list of b. ``position`` is the index in the
@@ -158,21 +173,29 @@ def eval_batches(
             last_fault = str(error)
             logging.warning("left out of the evaluation: %s", error)
         if len(chunk) == batch:
-            yield _evaluation_batch(chunk, scale, batch)
+            yield _evaluation_batch(chunk, scale, batch, ranges)
             chunk, empty = [], False
     if chunk:
-        yield _evaluation_batch(chunk, scale, batch)
+        yield _evaluation_batch(chunk, scale, batch, ranges)
     elif empty:
         raise ValueError(f"no face of {source.name} can be read: {last_fault}")
 
 
-def _evaluation_batch(chunk: list[tuple[int, Record]], scale: int, batch: int) -> dict[str, Any]:
+def _evaluation_batch(
+    chunk: list[tuple[int, Record]], scale: int, batch: int, ranges: misalign.Ranges | None
+) -> dict[str, Any]:
     real = len(chunk)
     indices, faces = zip(*(chunk + chunk[-1:] * (batch - real)), strict=True)
     out: dict[str, Any] = {k: np.stack([r[k] for r in faces]) for k in records.LABELS}
-    out["hr"] = np.stack([r["image"] for r in faces]).astype(np.float32) / 255.0
+    images = [r["image"] for r in faces]
+    out["hr"] = np.stack(images).astype(np.float32) / 255.0
+    if ranges:
+        # By name, so that a face is turned the same way whichever others are scored with it.
+        numbers = [zlib.crc32(r["name"].encode()) for r in faces]
+        out["similarity"] = np.stack([misalign.draw(ranges, seed=0, position=i, size=SIZE) for i in numbers])
+        images = [misalign.turn(x, s) for x, s in zip(images, out["similarity"], strict=True)]
     if scale > 1:
-        out["lr"] = np.stack([low_resolution(r["image"], scale) for r in faces]).astype(np.float32) / 255.0
+        out["lr"] = np.stack([low_resolution(x, scale) for x in images]).astype(np.float32) / 255.0
     out["position"] = np.array(indices, np.int32)
     out["mask"] = np.arange(batch) < real
     out["names"] = [r["name"] for r in faces]
@@ -204,7 +227,9 @@ class Mixture:
         shuffle: bool,
         flip: float,
         jitter: float,
+        rotate_deg: float = 0.0,
     ):
+        self.rotate_deg = rotate_deg
         self.sources, self.seed, self.shuffle, self.flip, self.jitter = (
             list(sources.values()),
             seed,
@@ -234,7 +259,7 @@ class Mixture:
         return source, int(self._order(source, epoch)[place])
 
     def record(self, position: int) -> Record:
-        """The cropped, jittered and perhaps mirrored record of a position.
+        """The cropped, jittered, perhaps turned and perhaps mirrored record of a position.
 
         A picture that cannot be decoded is replaced by the next good one of its source, and named in the log once.
         """
@@ -244,7 +269,10 @@ class Mixture:
         for step in range(len(source)):
             at = (index + step) % len(source)
             try:
-                record = source.crop(source.source[at], jitter=self.jitter, rng=rng)
+                face = source.source[at]
+                if self.rotate_deg:
+                    face = misalign.rotated(face, rng.uniform(-self.rotate_deg, self.rotate_deg), _middle(face))
+                record = source.crop(face, jitter=self.jitter, rng=rng)
             except BadRecord as error:
                 if (which, at) not in self.lost:
                     self.lost[which, at] = str(error)
@@ -267,6 +295,13 @@ class Mixture:
         return np.random.default_rng([self.seed, 2, block]).permutation(self.pattern)
 
 
+def _middle(record: Record) -> np.ndarray:
+    """(x, y) of the middle of the known landmarks, or of the picture."""
+    points = record["landmarks_px"][np.isfinite(record["landmarks_px"]).all(-1)]
+    height, width = record["image"].shape[:2]
+    return points.mean(0) if len(points) else np.array([(width - 1) / 2, (height - 1) / 2], np.float32)
+
+
 def _stream(
     mixture: Mixture, data: Any, scale: int, batch: int, seed: int, start_step: int, process: int, processes: int
 ) -> Iterator[dict[str, np.ndarray]]:
@@ -284,6 +319,9 @@ def _stream(
         "landmarks_px": ((68, 2), tf.float32),
         "visible": ((68,), tf.bool),
     }
+    ranges = misalign.ranges(data.get("misalign"))
+    if ranges:
+        shapes["similarity"] = ((4,), tf.float32)
 
     faults: list[Exception] = []
     failure = tf.errors.OpError  # looked up now: when the interpreter ends, TensorFlow may be gone before we are
@@ -294,7 +332,8 @@ def _stream(
         except Exception as error:
             faults.append(error)
             raise
-        return [record["image"], *(record[k] for k in records.LABELS)]
+        drawn = [misalign.draw(ranges, seed=seed, position=int(position), size=SIZE)] if ranges else []
+        return [record["image"], *(record[k] for k in records.LABELS), *drawn]
 
     def load(count):
         position = (count // share) * batch + process * share + count % share
@@ -303,10 +342,11 @@ def _stream(
         out["hr"] = tf.cast(out["hr"], tf.float32) / 255.0
         out["position"] = tf.cast(position, tf.int32)
         if scale > 1 and data.degrade_on == "host":
+            face = degrade_tf.misalign(out["hr"], out["similarity"]) if ranges else out["hr"]
             if data.degradation == "paper":
-                out["lr"] = degrade_tf.degrade(out["hr"], tf.stack([seed, out["position"]]), scale=scale)
+                out["lr"] = degrade_tf.degrade(face, tf.stack([seed, out["position"]]), scale=scale)
             else:
-                out["lr"] = degrade_tf.clean_lr(out["hr"], scale=scale)
+                out["lr"] = degrade_tf.clean_lr(face, scale=scale)
         return out
 
     first = start_step * share

@@ -7,15 +7,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
+from jfsr.data import misalign
 from jfsr.data.records import Record, Source
 from jfsr.metrics import to_8bit
 
 METHODS = ("original", "bicubic", "ours")
 
-Predict = Callable[[Float[np.ndarray, "b h w 3"]], Float[np.ndarray, "b H W 3"]]
+# What a system gives: images, or a dict with the images under 'sr' and perhaps landmarks beside them.
+Predict = Callable[[Float[np.ndarray, "b h w 3"]], Float[np.ndarray, "b H W 3"] | dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +31,9 @@ class Faces:
       images: uint8 [n, H, W, 3] by method, see :data:`METHODS`.
       pose_deg: true (yaw, pitch, roll), NaN = unknown.
       landmarks_px: NaN = unknown.
+      visible: False = hidden or unknown.
+      found_px: landmarks as the system finds them, by the name of the output; empty for one that finds none.
+      components: the heatmaps of facial components that the system estimates; None for one that estimates none.
     """
 
     names: list[str]
@@ -37,26 +42,38 @@ class Faces:
     images: dict[str, UInt8[np.ndarray, "n H W 3"]]
     pose_deg: Float[np.ndarray, "n 3"]
     landmarks_px: Float[np.ndarray, "n 68 2"]
+    visible: Bool[np.ndarray, "n 68"]
+    found_px: dict[str, Float[np.ndarray, "n 68 2"]] = dataclasses.field(default_factory=dict)
+    components: Float[np.ndarray, "n m m k"] | None = None
 
 
 def compare(predict: Predict, batches: Iterable[dict[str, Any]]) -> Iterator[Faces]:
     """Runs a system over evaluation batches and drops their padding.
 
     Args:
-      predict: [b, h, w, 3] in [0, 1] -> [b, H, W, 3], e.g. ``Restorer.predict``; always called with the full batch.
+      predict: [b, h, w, 3] in [0, 1] -> [b, H, W, 3], e.g. ``Restorer.outputs``; always called with the full batch.
       batches: of ``pipeline.eval_batches``.
     """
     for batch in batches:
         keep = np.asarray(batch["mask"])
-        ours = to_8bit(np.asarray(predict(batch["lr"])))[keep]
+        outputs = predict(batch["lr"])
+        given = outputs if isinstance(outputs, dict) else {"sr": outputs}
+        ours = to_8bit(np.asarray(given["sr"]))[keep]
         lr, hr = to_8bit(batch["lr"])[keep], to_8bit(batch["hr"])[keep]
+        bicubic = enlarge(lr, size=hr.shape[1])
+        if "similarity" in batch:  # the baseline is told how the face was turned; the system has to find out
+            back = [misalign.inverse(s) for s in np.asarray(batch["similarity"])[keep]]
+            bicubic = np.stack([misalign.turn(x, s) for x, s in zip(bicubic, back, strict=True)])
         yield Faces(
             names=[name for name, real in zip(batch["names"], keep, strict=True) if real],
             position=np.asarray(batch["position"])[keep],
             lr=lr,
-            images={"original": hr, "bicubic": enlarge(lr, size=hr.shape[1]), "ours": ours},
+            images={"original": hr, "bicubic": bicubic, "ours": ours},
             pose_deg=np.asarray(batch["pose_deg"])[keep],
             landmarks_px=np.asarray(batch["landmarks_px"])[keep],
+            visible=np.asarray(batch["visible"])[keep],
+            found_px={k: np.asarray(x)[keep] for k, x in given.items() if k.startswith("landmarks")},
+            components=np.asarray(given["components"])[keep] if np.size(given.get("components", ())) else None,
         )
 
 

@@ -14,6 +14,7 @@ import concurrent.futures
 import functools
 import multiprocessing
 import os
+import pathlib
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -77,10 +78,23 @@ def build(dir: str = "", *, size: str = "full", workers: int = 0) -> Any:
     builder = _builder_class()(data_dir=dir or None, config=size, file_format="array_record")
     builder.workers = workers
     if not builder.data_path.exists():
+        _refuse_pictures(dir)
         total = sum(COUNTS[size].values())
         print(f"rendering {total} synthetic heads into {builder.data_path}", file=sys.stderr, flush=True)
         builder.download_and_prepare()
     return builder
+
+
+def _refuse_pictures(dir: str) -> None:
+    """ValueError for a folder of the user's faces, which this reader would render its heads into."""
+    folder = pathlib.Path(dir).expanduser()
+    if dir and folder.is_dir():
+        files = (f for f in folder.iterdir() if f.name == "labels.csv" or f.suffix.lower() in (".jpg", ".jpeg", ".png"))
+        if found := next(files, None):
+            raise ValueError(
+                f"{folder} holds pictures ({found.name}), and the reader 'synthetic_heads' would render into it; "
+                "use reader='folder' for your faces, or leave dir empty for TFDS's own folder"
+            )
 
 
 def sign_fixture(size: int = SIZE) -> dict[str, Record]:

@@ -1,0 +1,136 @@
+"""MTUN (Yu et al., ECCV 2018), see jfsr/methods/mtun.py and configs/README.md for commands and results.
+
+Variants, joined by commas after the colon, with key=value overrides anywhere among them::
+
+    r16 | r32 | r64 (default)   where the heatmaps are estimated (Table 2); the same as model.heb_at=16|32|64
+    s1 | s2 | s3 | s4 (default) hourglasses (Table 2); the same as model.stacks=1|2|3|4
+    p | pf | pfu                losses without heatmaps (Table 3, left half)
+    ph | pfh | pfuh (default)   and with them (right half)
+    aligned                     upright input as well: no misalignment
+    device                      misalign and degrade on the accelerator instead of in tf.data
+    quick                       small networks, synthetic heads, no VGG: minutes on two CPU cores
+    faces                       reduced networks on folders of real faces with landmarks (data.sources.*.dir)
+    debug                       anything above in seconds
+"""
+
+from ml_collections import ConfigDict
+
+from jfsr.config import parse
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """The run that ``arg`` describes."""
+    return parse(arg, VARIANTS, base())
+
+
+def base() -> ConfigDict:
+    """The paper's run. DEVIATES lines mark what the paper does not say."""
+    c = ConfigDict()
+    c.method = "mtun"
+    c.seed = 0
+    c.scale = 8
+    c.parallel = "pmap"
+
+    c.model = ConfigDict({"widths": (64, 128, 64, 32, 32), "heb_at": 64, "stacks": 4, "heb_features": 64})
+    c.model.update({"skip": "none", "dtype": "float32"})
+    c.disc = ConfigDict({"widths": (64, 128, 256, 512)})
+
+    # DEVIATES: sigma is ours, "in accordance with the resolutions of feature maps": 4 HR pixels are 2 cells at 64×64.
+    c.loss = ConfigDict({"adversarial": "bce", "sigma_px": 4.0})
+    c.weights = ConfigDict({"p": 1.0, "f": 0.01, "u": 0.01, "h": 1.0})
+    c.frozen = ConfigDict({"features": "vgg19"})
+
+    c.optim = ConfigDict({"decay": 0.99, "lr": 1e-3, "lr_decay": 0.99, "ema": 0.999})
+    # DEVIATES: batch (16 per device) and epochs (100) are ours. An epoch is the paper's 24,000 training faces.
+    c.train = ConfigDict({"batch": 16, "steps": 150_000, "epoch_steps": 1500, "guard": True, "max_bad_run": 20})
+
+    c.data = ConfigDict({"flip": 0.5, "jitter": 0.0, "shuffle": True, "degradation": "bicubic", "degrade_on": "host"})
+    # DEVIATES: the paper prints no ranges.
+    c.data.misalign = ConfigDict({"rotation_deg": 30.0, "shift": 0.1, "zoom": (0.8, 1.2), "upright": True})
+    c.data.sources = ConfigDict()
+    c.data.sources.heads = source("synthetic_heads", split="train", crop="center", margin=0.88)
+    c.val = ConfigDict({"limit": 128, "batch": 16})
+    c.val.source = source("synthetic_heads", split="validation", crop="center", margin=0.88)
+
+    c.log = ConfigDict({"every": 100, "val_every": 2000, "samples_every": 2000, "samples": 6})
+    c.checkpoint = ConfigDict({"every": 2000, "keep": 3, "best": "val/psnr", "mode": "max"})
+    return c
+
+
+def source(
+    reader: str, *, dir: str = "", split: str = "", crop: str = "none", margin: float = 1.0, weight: float = 1.0
+):
+    """One data source."""
+    return ConfigDict({"reader": reader, "dir": dir, "split": split, "crop": crop, "margin": margin, "weight": weight})
+
+
+def _size(side):
+    return lambda c: c.model.update({"heb_at": side})
+
+
+def _stacks(count):
+    return lambda c: c.model.update({"stacks": count})
+
+
+def _losses(letters):
+    def apply(c):
+        off = {name: 0.0 for name in "fuh" if name not in letters}
+        c.weights.update(off)
+
+    return apply
+
+
+def _aligned(c):
+    c.data.misalign.update({"rotation_deg": 0.0, "shift": 0.0, "zoom": (1.0, 1.0)})
+
+
+def _device(c):
+    c.data.degrade_on = "device"
+
+
+def _quick(c):
+    # Small enough for two CPU cores; what is added to the turned input makes the first steps useful.
+    c.model.update({"widths": (32, 64, 32, 24, 12), "heb_at": 32, "stacks": 2, "heb_features": 24, "skip": "aligned"})
+    c.disc.widths = (16, 32, 64, 128)
+    c.frozen.features = ""
+    c.weights.update({"f": 0.0, "u": 0.001})
+    c.train.update({"batch": 8, "steps": 900, "epoch_steps": 30})
+    c.log.update({"every": 50, "val_every": 450, "samples_every": 450})
+    c.checkpoint.update({"every": 450, "keep": 2})
+
+
+def _faces(c):
+    # Real faces with 68 landmarks: --config=configs/mtun.py:faces,data.sources.landmarks.dir=…,val.source.dir=…
+    c.model.update({"stacks": 2, "heb_features": 32, "heb_at": 32, "skip": "aligned"})
+    c.disc.widths = (32, 64, 128, 256)
+    c.frozen.features = ""
+    c.weights.update({"f": 0.0, "u": 0.001})
+    c.train.update({"batch": 8, "steps": 6000, "epoch_steps": 100})
+    c.data.sources = ConfigDict()
+    c.data.sources.landmarks = source("folder", crop="landmark_box", margin=1.2)
+    c.data.jitter = 0.02
+    c.val.source = source("folder", crop="landmark_box", margin=1.2)
+    c.log.update({"every": 50, "val_every": 1000, "samples_every": 1000})
+    c.checkpoint.update({"every": 500, "keep": 2})
+
+
+def _debug(c):
+    c.model.update({"widths": (8, 8, 8, 4, 4), "heb_features": 4, "skip": "aligned"})
+    c.disc.widths = (4, 4, 4, 4)
+    c.frozen.features = ""
+    c.weights.f = 0.0
+    c.train.update({"batch": 4, "steps": 2, "epoch_steps": 1})
+    c.data.sources = ConfigDict({"heads": source("synthetic_heads", split="tiny/train", crop="center", margin=0.88)})
+    c.val.source = source("synthetic_heads", split="tiny/validation", crop="center", margin=0.88)
+    c.val.update({"limit": 4, "batch": 4})
+    c.log.update({"every": 1, "val_every": 2, "samples_every": 2, "samples": 2})
+    c.checkpoint.update({"every": 2, "keep": 2})
+
+
+VARIANTS = {
+    "r16": _size(16), "r32": _size(32), "r64": _size(64),
+    "s1": _stacks(1), "s2": _stacks(2), "s3": _stacks(3), "s4": _stacks(4),
+    "p": _losses("p"), "pf": _losses("pf"), "pfu": _losses("pfu"),
+    "ph": _losses("ph"), "pfh": _losses("pfh"), "pfuh": _losses("pfuh"),
+    "aligned": _aligned, "device": _device, "quick": _quick, "faces": _faces, "debug": _debug,
+}  # fmt: skip

@@ -1,0 +1,168 @@
+"""Random in-plane misalignment of the input face (MTUN, sec. 3.3 and 4.1), while the target stays upright.
+
+A **similarity** is float32 (angle_deg, zoom, dx, dy): the face is turned about the image's centre by ``angle_deg``
+(positive is clockwise as seen), enlarged by ``zoom``, and then moved by (dx, dy) pixels of the HR image. It is drawn
+here, from (seed, position) alone, so the host and the device path, and a resumed run, see the same one. The image is
+turned by :func:`turn` (8-bit, Pillow: evaluation), ``degrade.misalign`` (JAX) or ``degrade_tf.misalign`` (TensorFlow).
+What comes from outside the image is black.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from jfsr.data.records import Record, Source
+
+IDENTITY = (0.0, 1.0, 0.0, 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranges:
+    """What the similarities are drawn from.
+
+    Attributes:
+      rotation_deg: angles of ± so many degrees.
+      shift: ± a fraction of the side, along either axis.
+      zoom: (smallest, largest).
+      upright: turn the targets upright first, see :class:`Upright`.
+    """
+
+    rotation_deg: float = 0.0
+    shift: float = 0.0
+    zoom: tuple[float, float] = (1.0, 1.0)
+    upright: bool = False
+
+
+CONFIG = {"rotation_deg": float, "shift": float, "zoom": tuple, "upright": bool}  # of a method that misaligns
+
+
+def ranges(section: Any) -> Ranges | None:
+    """The ranges of the config section ``data.misalign``; None for a config without it.
+
+    Raises:
+      ValueError: ranges that no face survives.
+    """
+    if not section:
+        return None
+    out = Ranges(section.rotation_deg, section.shift, tuple(section.zoom), section.upright)
+    low, high = out.zoom
+    if not (0.1 <= low <= high <= 10 and 0 <= out.shift < 1 and 0 <= out.rotation_deg <= 180):
+        raise ValueError(
+            f"data.misalign has rotation_deg {out.rotation_deg}, shift {out.shift}, zoom {out.zoom}; it takes "
+            "0 to 180 degrees, a shift of 0 to 1 side, and 0.1 <= zoom[0] <= zoom[1] <= 10"
+        )
+    return out
+
+
+def draw(ranges: Ranges, *, seed: int, position: int, size: int = 128) -> Float[np.ndarray, "4"]:
+    """The similarity of one face: uniform within the ranges, the zoom in its logarithm."""
+    u = np.random.default_rng([seed, 3, position]).uniform(-1.0, 1.0, 4)
+    low, high = (math.log(z) for z in ranges.zoom)
+    zoom = math.exp((low + high) / 2 + u[1] * (high - low) / 2)
+    shift = ranges.shift * size
+    return np.array([u[0] * ranges.rotation_deg, zoom, u[2] * shift, u[3] * shift], np.float32)
+
+
+def inverse(similarity: Float[np.ndarray, "4"]) -> Float[np.ndarray, "4"]:
+    """The similarity that undoes one."""
+    angle, zoom, dx, dy = (float(v) for v in similarity)
+    cos, sin = math.cos(math.radians(angle)) / zoom, math.sin(math.radians(angle)) / zoom
+    return np.array([-angle, 1 / zoom, -(cos * dx + sin * dy), sin * dx - cos * dy], np.float32)
+
+
+def move_points(
+    points_px: Float[np.ndarray, "n 2"], similarity: Float[np.ndarray, "4"], *, size: int
+) -> Float[np.ndarray, "n 2"]:
+    """Where points (x, y) of the upright image of ``size`` pixels lie in the misaligned one."""
+    angle, zoom, dx, dy = (float(v) for v in similarity)
+    cos, sin = zoom * math.cos(math.radians(angle)), zoom * math.sin(math.radians(angle))
+    centre = (size - 1) / 2
+    moved = (points_px - centre) @ np.array([[cos, sin], [-sin, cos]]) + centre + np.array([dx, dy])
+    return moved.astype(np.float32)
+
+
+def turn(image: UInt8[np.ndarray, "n n 3"], similarity: Float[np.ndarray, "4"]) -> UInt8[np.ndarray, "n n 3"]:
+    """Misaligns an 8-bit image by Pillow's bilinear interpolation."""
+    if tuple(similarity) == IDENTITY:
+        return image
+    side = len(image)
+    # Pillow wants the way back, in coordinates whose pixel centres are at halves.
+    angle, zoom, dx, dy = (float(v) for v in inverse(similarity))
+    cos, sin = zoom * math.cos(math.radians(angle)), zoom * math.sin(math.radians(angle))
+    c = side / 2
+    back = (cos, -sin, c - cos * c + sin * c + dx, sin, cos, c - sin * c - cos * c + dy)
+    turned = Image.fromarray(image).transform(
+        (side, side), Image.Transform.AFFINE, back, Image.Resampling.BILINEAR, fillcolor=(0, 0, 0)
+    )
+    return np.asarray(turned)
+
+
+class Upright:
+    """A source whose faces are turned until the line from the mouth to the eyes is vertical, about that line's middle.
+
+    A face without its 5 landmarks stays as it is. The paper's HR faces are aligned; where a photograph keeps its own
+    tilt, no network can know which of it was the misalignment.
+
+    Args:
+      source: uncropped faces; crop them after this.
+    """
+
+    def __init__(self, source: Source):
+        self.source, self.name = source, source.name
+        self.skipped = getattr(source, "skipped", [])
+
+    def __len__(self) -> int:
+        """Number of records."""
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> Record:
+        """The upright record."""
+        record = self.source[index]
+        points = record["landmarks5_px"]
+        if not np.isfinite(points).all():
+            return record
+        eyes, mouth = points[:2].mean(0), points[3:].mean(0)
+        tilt = math.degrees(math.atan2(eyes[0] - mouth[0], mouth[1] - eyes[1]))
+        return rotated(record, -tilt, (eyes + mouth) / 2)
+
+
+def rotated(record: Record, angle_deg: float, about: Float[np.ndarray, "2"]) -> Record:
+    """The record turned clockwise about a point; a detector's box loses its meaning."""
+    cos, sin = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
+    x, y = (float(v) + 0.5 for v in about)
+    image = Image.fromarray(record["image"])
+    back = (cos, sin, x - cos * x - sin * y, -sin, cos, y + sin * x - cos * y)
+    turned = image.transform(image.size, Image.Transform.AFFINE, back, Image.Resampling.BICUBIC, fillcolor=(0, 0, 0))
+    move = lambda p: ((p - about) @ np.array([[cos, sin], [-sin, cos]]) + about).astype(np.float32)
+    return {
+        **record,
+        "image": np.asarray(turned),
+        "pose_deg": _rolled(record["pose_deg"], angle_deg),
+        "landmarks_px": move(record["landmarks_px"]),
+        "landmarks5_px": move(record["landmarks5_px"]),
+        "box_px": np.full(4, np.nan, np.float32),
+    }
+
+
+def _rolled(pose_deg: Float[np.ndarray, "3"], angle_deg: float) -> Float[np.ndarray, "3"]:
+    """Pose of a head in an image that is turned clockwise; in NumPy, as it runs in the pipeline's threads."""
+    yaw, pitch, roll = np.radians(pose_deg.astype(np.float64))
+    cy, sy, cp, sp, cr, sr = (f(a) for a in (-yaw, pitch, roll) for f in (np.cos, np.sin))
+    # geometry.rotation_from_pose, turned about the image's normal: y points down, so clockwise is a positive turn.
+    R = np.array(
+        [
+            [cy * cr, -cy * sr, sy],
+            [cp * sr + sp * sy * cr, cp * cr - sp * sy * sr, -sp * cy],
+            [sp * sr - cp * sy * cr, sp * cr + cp * sy * sr, cp * cy],
+        ]
+    )
+    c, s = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
+    R = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ R
+    turned = [-np.arctan2(R[0, 2], np.hypot(R[0, 0], R[0, 1])), np.arctan2(-R[1, 2], R[2, 2])]
+    return np.degrees([*turned, np.arctan2(-R[0, 1], R[0, 0])]).astype(np.float32)

@@ -1,0 +1,70 @@
+"""Whether a frozen identity network still sees the same person: bicubic enlargement and ours beside the original."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from jfsr import metrics
+from jfsr.evals.faces import Faces
+
+Embed = Callable[[UInt8[np.ndarray, "n h w 3"]], Float[np.ndarray, "n f"]]
+CHUNK = 32  # faces per call of the compiled program
+
+
+def reader(ruler: Any, variables: Any) -> Embed:
+    """A function that gives the embeddings of 8-bit faces of one size, not normalised.
+
+    The network runs on batches of one fixed size, the last one padded, so that it compiles once and the embedding of a
+    face does not depend on how many faces are given.
+
+    Args:
+      ruler: an identity :class:`jfsr.frozen.zoo.Ruler`.
+      variables: its variables, an argument of the compiled program.
+
+    Raises:
+      ValueError: a ruler of another kind.
+    """
+    if ruler.kind != "identity":
+        raise ValueError(f"{ruler.name} reads {ruler.kind}, not identity; give an identity network")
+    program = jax.jit(ruler.apply)
+
+    def embed(images: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n f"]:
+        out = [np.empty((0, ruler.features), np.float32)]
+        for begin in range(0, len(images), CHUNK):
+            part = metrics.from_8bit(images[begin : begin + CHUNK])
+            full = np.concatenate([part, np.repeat(part[-1:], CHUNK - len(part), axis=0)])
+            out.append(np.asarray(program(variables, full))[: len(part)])
+        return np.concatenate(out)
+
+    return embed
+
+
+def run(faces: Iterable[Faces], embed: Embed) -> list[dict[str, Any]]:
+    """Compares the embedding of the bicubic enlargement and of ours with the original's.
+
+    Args:
+      faces: from :func:`jfsr.evals.faces.compare`.
+      embed: from :func:`reader`.
+
+    Returns:
+      One row per face and method: position, name, method, and identity_cosine, 1 for the same direction (IAFSR's cos θ
+      in (1)).
+    """
+    rows: list[dict[str, Any]] = []
+    for some in faces:
+        original = _unit(embed(some.images["original"]))
+        for method in ("bicubic", "ours"):
+            cosine = np.sum(original * _unit(embed(some.images[method])), axis=-1)
+            for i, name in enumerate(some.names):
+                row: dict[str, Any] = {"position": int(some.position[i]), "name": name, "method": method}
+                rows.append({**row, "identity_cosine": float(cosine[i])})
+    return rows
+
+
+def _unit(x: Float[np.ndarray, "n f"]) -> Float[np.ndarray, "n f"]:
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)

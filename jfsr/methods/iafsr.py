@@ -1,0 +1,254 @@
+"""IAFSR: identity-aware face super-resolution for low-resolution face recognition (Chen et al., 2020).
+
+A generator super-resolves a 16×16 face to 128×128, so that a *frozen* identity network F recognises the person: the
+angle and the length of F's feature are held to those of the original. Stage one (``pixel``) trains with the pixel loss
+alone, stage two (``joint``) with all. Equation numbers are the paper's; the terms, by their names in
+``config.weights``, whose weighed sum is (4)::
+
+    pixel      (3)   squared error            cosine     (1)   angle of the features
+    euclid     SR+Ou's feature distance       magnitude  (2)   length of the features
+    adv        SRGAN's adversarial loss
+
+A term with weight 0 is not computed: the rows of Table I are weights, set in ``configs/iafsr.py``. F is any identity
+network by name (``config.frozen.identity``); (2) says nothing where its embeddings are normalised, as FaceNet's are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from jfsr import losses
+from jfsr.data import degrade
+from jfsr.frozen import zoo
+from jfsr.methods import common
+from jfsr.methods.common import AXIS, Net, State
+from jfsr.models.iafsr import Discriminator, SRResNet
+
+FROZEN = ("identity",)
+
+CONFIG = {
+    "scale": int,
+    "model": {"features": int, "blocks": int, "kernel": int, "skip": str, "dtype": str},
+    "disc": {"widths": tuple, "hidden": int},
+    "loss": {"adversarial": str},
+    "weights": dict.fromkeys(("pixel", "cosine", "magnitude", "euclid", "adv"), float),
+    "frozen": {"identity": str},
+    "optim": {"b1": float, "b2": float, "lr_pixel": float, "lr_joint": float, "lr_d": float, "ema": float},
+    "train": {"batch": int, "faces": int, "pixel_epochs": float, "joint_epochs": float, "guard": bool},
+}
+
+IDENTITY_TERMS = ("cosine", "magnitude", "euclid")
+
+
+def stages(config: Any) -> dict[str, int]:
+    """Stage one (pixel loss) and stage two (everything), with their steps: epochs over ``train.faces`` faces."""
+    t = config.train
+    steps = lambda epochs: round(epochs * t.faces / t.batch)
+    return {"pixel": steps(t.pixel_epochs), "joint": steps(t.joint_epochs)}
+
+
+def needed(config: Any) -> tuple[str, ...]:
+    """The identity network, where the config names one: each variant is scored with it, also those it does not train.
+
+    Raises:
+      ValueError: a term needs it and the config names none.
+    """
+    terms = [name for name in IDENTITY_TERMS if config.weights[name]]
+    if config.frozen.identity:
+        return FROZEN
+    if terms:
+        raise ValueError(
+            f"frozen.identity is empty, and weights.{terms[0]} needs an identity network: name one (jfsr port --list), "
+            "or train without it (variants sr_net, srgan)"
+        )
+    return ()
+
+
+def generator(config: Any) -> SRResNet:
+    """The generator that the config describes."""
+    m = config.model
+    return SRResNet(
+        scale=config.scale,
+        features=m.features,
+        blocks=m.blocks,
+        kernel=m.kernel,
+        skip=m.skip,
+        dtype=common.compute_dtype(m.dtype),
+    )
+
+
+def discriminator(config: Any) -> Discriminator:
+    """The discriminator of the variant ``srgan``."""
+    return Discriminator(widths=tuple(config.disc.widths), hidden=config.disc.hidden)
+
+
+def init(config: Any, key: common.Key, batch: dict[str, Array]) -> State:
+    """Fresh state. ``batch`` gives the shapes; networks that the config does not train are left out."""
+    hr = jnp.asarray(batch["hr"][:1])
+    small = jnp.zeros((1, hr.shape[1] // config.scale, hr.shape[2] // config.scale, 3))
+    tx = common.adam(config.optim)
+    key_g, key_d = jax.random.split(key)
+    nets = {"g": common.init_net(generator(config), key_g, small, tx=tx, ema=True)}
+    if config.weights.adv and stages(config)["joint"]:
+        nets["d"] = common.init_net(discriminator(config), key_d, jnp.zeros_like(hr), tx=tx)
+    return common.new_state(nets)
+
+
+def train_step(
+    config: Any, state: State, frozen: dict, batch: dict[str, Array], key: common.Key, *, stage: str
+) -> tuple[State, dict[str, Array]]:
+    """One step of stage ``'pixel'`` or ``'joint'``: the discriminator, if any, then the generator against the new one.
+
+    Args:
+      config: the run's config (static).
+      state: networks and counters.
+      frozen: variables of the identity network.
+      batch: ``hr`` [b,128,128,3] in [0, 1], ``position`` [b]; ``lr`` where the pipeline degraded, else it is degraded
+        here.
+      key: the run's root key.
+      stage: which losses are on.
+
+    Returns:
+      The new state and the metrics, both averaged over ``'data'``.
+    """
+    hr, net, joint = batch["hr"], state.nets["g"], stage == "joint"
+    if "lr" in batch:
+        lr = batch["lr"]
+    else:
+        lr = degrade.degrade(
+            common.derive(key, state.step, common.PURPOSE_DEGRADE), hr, batch["position"], scale=config.scale
+        )
+
+    # ---- One forward pass of the generator serves both updates.
+    def forward(params):
+        variables = {"params": params, "batch_stats": net.stats}
+        sr, seen = generator(config).apply(variables, lr, train=True, mutable=["batch_stats"])
+        return sr, seen["batch_stats"]
+
+    sr, pull_back, stats = jax.vjp(forward, net.params, has_aux=True)
+
+    # ---- Discriminator
+    nets, metrics = dict(state.nets), {}
+    if joint and "d" in nets:
+        nets["d"], metrics["d/d"] = _update_discriminator(config, nets["d"], hr, sr)
+
+    # ---- Generator: the gradient reaches the image, then runs back once.
+    def objective(sr):
+        terms = {"pixel": jnp.mean(squared_error(sr, hr))}
+        if joint:
+            terms |= _identity_terms(config, frozen, sr, hr)
+        if joint and "d" in nets:
+            terms["adv"] = _fools(config, nets["d"], sr)
+        return common.weigh(terms, config.weights), terms
+
+    (total, terms), grads = jax.value_and_grad(objective, has_aux=True)(sr)
+    (grads,) = pull_back(grads)
+    grads, stats = jax.lax.pmean((grads, stats), AXIS)
+    rate = jnp.float32(config.optim.lr_joint if joint else config.optim.lr_pixel)
+    net = common.apply_updates(net, grads, tx=common.adam(config.optim), rate=rate, stats=stats)
+    nets["g"] = common.ema(net, config.optim.ema, state.step)
+
+    metrics |= {f"g/{name}": value for name, value in terms.items()}
+    metrics |= {"g/total": total, "g/grad_norm": optax.tree.norm(grads)}
+    metrics = jax.lax.pmean(metrics, AXIS)
+    new = common.keep_finite(state, state.replace(nets=nets), metrics, guard=config.train.guard)
+    metrics |= {"rate": rate, "skipped": new.skipped, "bad_run": new.bad_run}
+    return new, metrics
+
+
+def predict(config: Any, variables: dict, lr: Float[Array, "b h w 3"]) -> dict:
+    """Super-resolves faces.
+
+    Args:
+      config: the run's config.
+      variables: ``{'params', 'batch_stats'}`` of the generator; its BatchNorm uses the running statistics.
+      lr: [b, 128/scale, 128/scale, 3] in [0, 1].
+
+    Returns:
+      ``sr`` [b,128,128,3] in [0, 1], and ``stages``, the same by its resolution.
+    """
+    sr = jnp.clip(generator(config).apply(variables, lr, train=False), 0.0, 1.0)
+    return {"sr": sr, "stages": {sr.shape[1]: sr}}
+
+
+def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -> dict[str, Float[Array, " b"]]:
+    """Validation, per image: PSNR in dB, and the cosine of the identity features of SR and HR."""
+    sr = predict(config, variables, batch["lr"])["sr"]
+    out = {"psnr": -10.0 * jnp.log10(squared_error(sr, batch["hr"]) + 1e-10)}
+    if "identity" in frozen:
+        of_sr, of_hr = _features(config, frozen, sr, batch["hr"])
+        out["identity_cosine"] = 1.0 - losses.cosine_distance(of_sr, of_hr)
+    return out
+
+
+# ---- The loss terms, one value per image; (1) is `losses.cosine_distance`.
+
+
+def squared_error(sr: Float[Array, "b h w c"], hr: Float[Array, "b h w c"]) -> Float[Array, " b"]:
+    """Squared difference of the images, (3).
+
+    DEVIATES: a mean over pixels and channels where the paper has the sum; alpha in configs/iafsr.py makes up for it.
+    """
+    return jnp.square(sr - hr).mean(axis=(1, 2, 3))
+
+
+def magnitude_gap(sr: Float[Array, "b f"], hr: Float[Array, "b f"]) -> Float[Array, " b"]:
+    """Absolute difference of the features' lengths, (2); the paper's norm of that one number."""
+    return jnp.abs(_length(sr) - _length(hr))
+
+
+def feature_distance(sr: Float[Array, "b f"], hr: Float[Array, "b f"]) -> Float[Array, " b"]:
+    """Squared Euclidean distance of the features over twice the mean squared length of the HR features: SR+Ou's loss.
+
+    DEVIATES: the paper gives SR+Ou no weight. So divided, it is 1 - cosine for features as long as the average, and the
+    weight means what it means in (1), whatever the network's scale.
+    """
+    mean = jax.lax.pmean(jnp.mean(jnp.square(hr).sum(axis=-1)), AXIS)
+    return jnp.square(sr - hr).sum(axis=-1) / (2.0 * mean)
+
+
+def _length(x: Float[Array, "b f"]) -> Float[Array, " b"]:
+    return jnp.sqrt(jnp.maximum(jnp.square(x).sum(axis=-1), 1e-12))  # a zero feature passes no NaN back
+
+
+def _features(config: Any, frozen: dict, sr: Array, hr: Array) -> tuple[Array, Array]:
+    net = zoo.ruler(config.frozen.identity)
+    return net.apply(frozen["identity"], sr), net.apply(frozen["identity"], hr)
+
+
+def _identity_terms(config: Any, frozen: dict, sr: Array, hr: Array) -> dict[str, Array]:
+    """The terms on the identity features that have a weight."""
+    names = [name for name in IDENTITY_TERMS if config.weights[name]]
+    if not names:
+        return {}
+    of_sr, of_hr = _features(config, frozen, sr, hr)
+    terms = {"cosine": losses.cosine_distance, "magnitude": magnitude_gap, "euclid": feature_distance}
+    return {name: jnp.mean(terms[name](of_sr, of_hr)) for name in names}
+
+
+def _update_discriminator(config: Any, net: Net, real: Array, fake: Array) -> tuple[Net, Array]:
+    """One update; real and fake go through in separate calls, so that their statistics do not mix."""
+    module, fake = discriminator(config), jax.lax.stop_gradient(fake)
+
+    def objective(params):
+        on_real, seen = module.apply({"params": params, "batch_stats": net.stats}, real, mutable=["batch_stats"])
+        on_fake, seen = module.apply({"params": params, **seen}, fake, mutable=["batch_stats"])
+        return jnp.mean(losses.adversarial_d(on_real, on_fake, kind=config.loss.adversarial)), seen["batch_stats"]
+
+    (loss, stats), grads = jax.value_and_grad(objective, has_aux=True)(net.params)
+    grads, stats = jax.lax.pmean((grads, stats), AXIS)
+    rate = jnp.float32(config.optim.lr_joint * config.optim.lr_d)
+    # The guard watches the metrics: a gradient that is not finite must show in one, also where the loss is finite.
+    loss += 0.0 * optax.tree.norm(grads)
+    return common.apply_updates(net, grads, tx=common.adam(config.optim), rate=rate, stats=stats), loss
+
+
+def _fools(config: Any, net: Net, fake: Array) -> Array:
+    """Non-saturating adversarial loss of the generator; the discriminator's state stays as it is."""
+    logits = discriminator(config).apply({"params": net.params, "batch_stats": net.stats}, fake, update_stats=False)
+    return jnp.mean(losses.adversarial_g(logits, kind=config.loss.adversarial))

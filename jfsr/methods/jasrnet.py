@@ -1,0 +1,211 @@
+"""JASRNet: joint super-resolution and alignment of tiny faces (Yin et al., AAAI 2020).
+
+One network turns a 16×16 face into the face of 128×128 and into heatmaps of its 68 landmarks; the tasks share their
+features. One stage of training, with (1), whose terms have the names of ``config.weights``::
+
+    sr        absolute difference of the images
+    heatmap   squared difference of the heatmaps of every stage, where the landmark is known, visible and inside
+
+The rows of Tables 4 and 5 are options of the network, set in ``configs/jasrnet.py``. A network without one of the heads
+has no term for it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float
+
+from jfsr import geometry, losses
+from jfsr.data import degrade, heatmaps
+from jfsr.methods import common
+from jfsr.methods.common import AXIS, State
+from jfsr.models.jasrnet import DOWN, JASRNet, Output, enlarge
+
+FROZEN: tuple[str, ...] = ()
+
+CONFIG = {
+    "scale": int,
+    "model": {"features": int, "blocks": int, "stages": int, "fusion": str, "long_skip": bool, "heads": str,
+              "skip": str, "init_std": float, "dtype": str},
+    "heatmap": {"sigma_px": float, "floor": float},
+    "weights": {"sr": float, "heatmap": float},
+    "optim": {"b1": float, "b2": float, "lr": float, "drops": tuple, "drop": float, "weight_decay": float,
+              "ema": float},
+    "train": {"batch": int, "faces": int, "epochs": float, "guard": bool},
+    "data": {"rotate_deg": float},
+}  # fmt: skip
+
+
+def stages(config: Any) -> dict[str, int]:
+    """The one stage, with its steps: epochs over ``train.faces`` faces."""
+    t = config.train
+    return {"joint": round(t.epochs * t.faces / t.batch)}
+
+
+def needed(config: Any) -> tuple[str, ...]:
+    """No frozen network takes part."""
+    return ()
+
+
+def generator(config: Any) -> JASRNet:
+    """The network that the config describes."""
+    m = config.model
+    return JASRNet(
+        scale=config.scale,
+        features=m.features,
+        blocks=m.blocks,
+        stages=m.stages,
+        fusion=m.fusion,
+        long_skip=m.long_skip,
+        heads=m.heads,
+        skip=m.skip,
+        init_std=m.init_std,
+        dtype=common.compute_dtype(m.dtype),
+    )
+
+
+def optimizer(config: Any) -> optax.GradientTransformation:
+    """Adam's direction on gradient + weight_decay · parameter, biases included: PyTorch's Adam, not AdamW."""
+    return optax.chain(optax.add_decayed_weights(config.optim.weight_decay), common.adam(config.optim))
+
+
+def init(config: Any, key: common.Key, batch: dict[str, Array]) -> State:
+    """Fresh state. ``batch`` gives the shapes."""
+    hr = jnp.asarray(batch["hr"][:1])
+    small = jnp.zeros((1, hr.shape[1] // config.scale, hr.shape[2] // config.scale, 3))
+    return common.new_state({"g": common.init_net(generator(config), key, small, tx=optimizer(config), ema=True)})
+
+
+def train_step(
+    config: Any, state: State, frozen: dict, batch: dict[str, Array], key: common.Key, *, stage: str
+) -> tuple[State, dict[str, Array]]:
+    """One step with (1).
+
+    Args:
+      config: the run's config (static).
+      state: network and counters.
+      frozen: empty.
+      batch: ``hr`` [b,128,128,3] in [0, 1], ``landmarks_px`` [b,68,2] (NaN = unknown), ``visible`` [b,68], ``position``
+        [b]; ``lr`` where the pipeline degraded, else it is degraded here.
+      key: the run's root key.
+      stage: ``'joint'``.
+
+    Returns:
+      The new state and the metrics, both averaged over ``'data'``.
+    """
+    hr = batch["hr"]
+    if "lr" in batch:
+        lr = batch["lr"]
+    else:
+        lr = degrade.degrade(
+            common.derive(key, state.step, common.PURPOSE_DEGRADE), hr, batch["position"], scale=config.scale
+        )
+    net = state.nets["g"]
+
+    def objective(params):
+        terms = _terms(config, generator(config).apply({"params": params}, lr), batch)
+        return common.weigh(terms, config.weights), terms
+
+    (total, terms), grads = jax.value_and_grad(objective, has_aux=True)(net.params)
+    grads = jax.lax.pmean(grads, AXIS)
+    rate = _rate(config, state.step)
+    net = common.apply_updates(net, grads, tx=optimizer(config), rate=rate)
+    nets = {"g": common.ema(net, config.optim.ema, state.step)}
+
+    metrics = {f"g/{name}": value for name, value in terms.items()}
+    metrics |= {"g/total": total, "g/grad_norm": optax.tree.norm(grads)}
+    metrics = jax.lax.pmean(metrics, AXIS)
+    new = common.keep_finite(state, state.replace(nets=nets), metrics, guard=config.train.guard)
+    metrics |= {"rate": rate, "skipped": new.skipped, "bad_run": new.bad_run}
+    return new, metrics
+
+
+def predict(config: Any, variables: dict, lr: Float[Array, "b h w 3"]) -> dict:
+    """Super-resolves and aligns faces.
+
+    Args:
+      config: the run's config.
+      variables: ``{'params': …}``.
+      lr: [b, 128/scale, 128/scale, 3] in [0, 1].
+
+    Returns:
+      ``sr`` [b,128,128,3] in [0, 1] (of a network without that head: its input, enlarged), ``stages``, the same by its
+      resolution, and where the network aligns: ``heatmaps`` [b,16,16,69] of the last stage, ``landmarks_px`` [b,68,2]
+      by arg-max, ``landmarks_soft_px`` by the centre of mass, see :func:`jfsr.geometry.decode_heatmaps`.
+    """
+    found = generator(config).apply(variables, lr)
+    sr = jnp.clip(enlarge(lr, config.scale) if found.sr is None else found.sr, 0.0, 1.0)
+    out = {"sr": sr, "stages": {sr.shape[1]: sr}}
+    if found.heatmaps is not None:
+        maps = found.heatmaps[-1]
+        out["heatmaps"] = maps
+        for name, soft in (("landmarks_px", False), ("landmarks_soft_px", True)):
+            out[name] = geometry.decode_heatmaps(maps[..., :-1], image_size=sr.shape[1], soft=soft)
+    return out
+
+
+def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -> dict[str, Float[Array, " b"]]:
+    """Validation, per image: PSNR in dB, and NMSE in percent of the outer eyes' distance by arg-max and ``soft``."""
+    found = predict(config, variables, batch["lr"])
+    out = {}
+    if config.model.heads != "align":
+        out["psnr"] = -10.0 * jnp.log10(jnp.mean((found["sr"] - batch["hr"]) ** 2, axis=(1, 2, 3)) + 1e-10)
+    for name, key in (("nmse", "landmarks_px"), ("nmse_soft", "landmarks_soft_px")):
+        if key in found:
+            out[name] = _nmse(found[key], batch["landmarks_px"], batch["visible"])
+    return out
+
+
+# ---- The loss terms of (1), one value per image; the first is `losses.l1`.
+
+
+def heatmap_error(
+    found: Float[Array, "s b h w k"], target: Float[Array, "b h w k"], counts: Bool[Array, "b k"]
+) -> Float[Array, " b"]:
+    """Half the squared difference, summed over the stages, the cells and the maps that count.
+
+    DEVIATES: (1) has the root of the sum, of one heatmap; this is the authors' code, with which alpha is 1.
+    """
+    gap = jnp.square(found - target[None]) * counts[None, :, None, None]
+    return 0.5 * gap.sum(axis=(0, 2, 3, 4))
+
+
+def targets(
+    config: Any, landmarks_px: Float[Array, "b 68 2"], visible: Bool[Array, "b 68"], *, size: int
+) -> tuple[Float[Array, "b h w 69"], Bool[Array, "b 69"]]:
+    """Heatmaps with background, and which of them count: those of landmarks drawn, and the background if any is."""
+    c, image_size = config.heatmap, size * DOWN
+    maps = heatmaps.landmark_heatmaps(
+        landmarks_px, visible, size=size, image_size=image_size, sigma_px=c.sigma_px, floor=c.floor
+    )
+    drawn = visible & heatmaps.inside(landmarks_px, image_size)
+    return heatmaps.with_background(maps), jnp.concatenate([drawn, drawn.any(-1, keepdims=True)], axis=-1)
+
+
+def _terms(config: Any, found: Output, batch: dict[str, Array]) -> dict[str, Array]:
+    terms = {}
+    if found.sr is not None:
+        # DEVIATES: (1) has the sum over pixels; as in the authors' code this is the mean, with which alpha is 1.
+        terms["sr"] = jnp.mean(losses.l1(found.sr, batch["hr"]))
+    if found.heatmaps is not None:
+        target, counts = targets(config, batch["landmarks_px"], batch["visible"], size=found.heatmaps.shape[2])
+        terms["heatmap"] = common.masked_mean(heatmap_error(found.heatmaps, target, counts), counts[:, -1])
+    return terms
+
+
+def _rate(config: Any, step: Array) -> Array:
+    """The rate, halved at the 20th and 30th of 40 epochs."""
+    o, total = config.optim, stages(config)["joint"]
+    return common.rate_with_drops(step, base=o.lr, total=total, drops=tuple(o.drops), factor=o.drop)
+
+
+def _nmse(found_px: Array, true_px: Array, visible: Array) -> Float[Array, " b"]:
+    """As :func:`jfsr.metrics.nmse` with 'outer_eyes', over the visible points; NaN where the eyes are unknown."""
+    known = visible & jnp.isfinite(true_px).all(-1)
+    gap = jnp.where(known, jnp.linalg.norm(found_px - true_px, axis=-1), 0.0)
+    size = jnp.linalg.norm(true_px[:, 36] - true_px[:, 45], axis=-1)
+    return 100.0 * gap.sum(-1) / known.sum(-1) / size

@@ -1,0 +1,108 @@
+"""Stacked hourglasses that estimate heatmaps, supervised after each (Newell et al. 2016; MTUN's branch HEB).
+
+The layout is pose-hg-train's: each hourglass is followed by a residual unit and a 1×1 convolution with BatchNorm and
+ReLU, from which a 1×1 convolution reads the heatmaps; features and heatmaps are added back for the next one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from jfsr.models import layers
+
+
+class ResidualUnit(nn.Module):
+    """BN, ReLU, conv 3×3 (N_i), BN, ReLU, conv 1×1 (N_o), plus the input (MTUN, sec. 3.4).
+
+    Attributes:
+      features: N_o; where it is not the input's N_i, the input passes a 1×1 convolution.
+      axis_name, dtype: see `layers.BatchNorm`.
+    """
+
+    features: int
+    axis_name: str | None = "data"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool = True) -> Float[Array, "b h w d"]:
+        """[b, h, w, N_i] -> [b, h, w, N_o]."""
+        norm = lambda name: layers.BatchNorm(axis_name=self.axis_name, dtype=self.dtype, name=name)
+        wide, y = x.shape[-1], x
+        # No bias where BatchNorm follows: it would be subtracted again.
+        y = nn.relu(norm("norm1")(y, train=train))
+        y = nn.Conv(wide, (3, 3), padding=1, use_bias=False, dtype=self.dtype, name="conv1")(y)
+        y = nn.relu(norm("norm2")(y, train=train))
+        y = nn.Conv(self.features, (1, 1), dtype=self.dtype, name="conv2")(y)
+        if wide != self.features:
+            x = nn.Conv(self.features, (1, 1), dtype=self.dtype, name="skip")(x)
+        return x + y
+
+
+class Hourglass(nn.Module):
+    """One hourglass: ``depth`` halvings by max-pooling, a residual unit at each, and back up by repetition.
+
+    Attributes:
+      depth: halvings; the map's side must be a multiple of 2**depth.
+      axis_name, dtype: see `layers.BatchNorm`.
+    """
+
+    depth: int
+    axis_name: str | None = "data"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b n n c"], *, train: bool = True) -> Float[Array, "b n n c"]:
+        """Same shape out as in."""
+        if x.shape[1] % 2**self.depth:
+            raise ValueError(f"an hourglass of depth {self.depth} cannot halve a map of {x.shape[1]} so often")
+        unit = lambda name: ResidualUnit(x.shape[-1], axis_name=self.axis_name, dtype=self.dtype, name=name)
+        beside, y = [], x
+        for level in range(self.depth):
+            beside.append(unit(f"beside{level}")(y, train=train))
+            y = unit(f"down{level}")(nn.max_pool(y, (2, 2), strides=(2, 2)), train=train)
+        y = unit("middle")(y, train=train)
+        for level in reversed(range(self.depth)):
+            y = unit(f"up{level}")(y, train=train)
+            y = layers.upsample_nearest(y) + beside[level]
+        return y
+
+
+class StackedHourglasses(nn.Module):
+    """Heatmaps from features, one estimate after each of ``stacks`` hourglasses.
+
+    Attributes:
+      stacks: hourglasses.
+      features: channels inside.
+      maps: heatmaps.
+      depth: of each hourglass.
+      axis_name, dtype: see `layers.BatchNorm`.
+    """
+
+    stacks: int = 4
+    features: int = 64
+    maps: int = 4
+    depth: int = 4
+    axis_name: str | None = "data"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b n n c"], *, train: bool = True) -> Float[Array, "s b n n m"]:
+        """[b, n, n, c] -> float32 [stacks, b, n, n, maps], not clipped; the last is the estimate."""
+        kind = {"axis_name": self.axis_name, "dtype": self.dtype}
+        conv = lambda wide, name, bias=True: nn.Conv(wide, (1, 1), use_bias=bias, dtype=self.dtype, name=name)
+        x = ResidualUnit(self.features, **kind, name="first")(x, train=train)
+        estimates = []
+        for i in range(1, self.stacks + 1):
+            y = Hourglass(self.depth, **kind, name=f"hourglass{i}")(x, train=train)
+            y = ResidualUnit(self.features, **kind, name=f"unit{i}")(y, train=train)
+            y = conv(self.features, f"linear{i}", bias=False)(y)
+            y = nn.relu(layers.BatchNorm(**kind, name=f"norm{i}")(y, train=train))
+            maps = conv(self.maps, f"maps{i}")(y)
+            estimates.append(maps.astype(jnp.float32))
+            if i < self.stacks:
+                x = x + conv(self.features, f"back{i}")(y) + conv(self.features, f"maps_back{i}")(maps)
+        return jnp.stack(estimates)

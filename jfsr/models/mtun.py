@@ -1,0 +1,143 @@
+"""MTUN's two networks (Yu et al. 2018, sec. 3): upsampling with component heatmaps, and its discriminator.
+
+The paper's Fig. 2, which holds the widths, is not part of its text. DEVIATES: every width below is our choice but those
+of the transformer. With the defaults (``heb_at=64``), an LR image of 16×16:
+
+| size | layer | channels |
+|---|---|---|
+| 16 | autoencoder: conv 3×3 · conv 4×4 stride 2 (8×8) · deconv 4×4 stride 2, plus the first layer's output (skip) | 64 · 128 · 64 |
+| 16 | `SimilaritySTN`: pool, conv 5×5, pool, conv 5×5, pool, FC, FC; the features are resampled by its similarity | 20, 20, 20, 4 |
+| 32 | deconv 4×4 stride 2 · conv 3×3 | 64 · 64 |
+| 64 | deconv 4×4 stride 2 · conv 3×3 | 32 · 32 |
+| 64 | `StackedHourglasses`, 4 of depth 4: eyes, nose, mouth, chin | 64 inside, 4 out |
+| 64 | features and the last heatmaps, concatenated | 36 |
+| 128 | deconv 4×4 stride 2 · conv 3×3 · conv 3×3 | 32 · 32 · 3 |
+
+ReLU after every layer but the last. With ``heb_at`` 16 or 32 the heatmaps are estimated, and concatenated, there, by
+hourglasses of depth 2 or 3, so that the innermost map is always 4×4.
+"""  # noqa: E501 - a table
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from jfsr.models import layers
+from jfsr.models.hourglass import StackedHourglasses
+from jfsr.models.stn import SimilaritySTN, sample_similarity
+
+SCALE = 8
+MAPS = 4  # eyes, nose, mouth, chin, as `jfsr.data.heatmaps.COMPONENTS` has them
+
+
+class Upright(NamedTuple):
+    """What the generator gives: the face, the heatmaps after each hourglass, the transformer's estimate."""
+
+    image: Float[Array, "b 128 128 3"]
+    maps: Float[Array, "s b n n 4"]  # no stacks (s = 0) without the heatmap branch
+    theta: Float[Array, "b 4"]
+
+
+class MTUNGenerator(nn.Module):
+    """An unaligned face of 16×16 to an upright one of 128×128, with its component heatmaps on the way.
+
+    Attributes:
+      widths: channels at 16 (and in the skip), at 8, at 32, at 64 and at 128.
+      heb_at: side of the features that the heatmaps are estimated from: 16, 32, 64; 0 for no heatmap branch.
+      stacks: hourglasses.
+      heb_features: channels inside them.
+      skip: 'none': the last layer paints the whole image, as the paper's does. 'aligned': it paints what is to be added
+        to the LR image, resized by cubic interpolation and turned upright by the transformer; the transformer then
+        learns from pixels at once, and the network becomes useful in minutes. Same parameters.
+      axis_name, dtype: see `layers.BatchNorm`.
+    """
+
+    widths: tuple[int, int, int, int, int] = (64, 128, 64, 32, 32)
+    heb_at: int = 64
+    stacks: int = 4
+    heb_features: int = 64
+    skip: Literal["none", "aligned"] = "none"
+    axis_name: str | None = "data"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, lr: Float[Array, "b h w 3"], *, train: bool = True) -> Upright:
+        """RGB in [0, 1], [b, 16, 16, 3] -> float32 image, not clipped, and what belongs to it.
+
+        ``train`` uses the batch's statistics in the heatmap branch, the only one with BatchNorm, and moves the running
+        ones, which needs ``mutable=['batch_stats']``.
+
+        Raises:
+          ValueError: unknown ``heb_at`` or ``skip``.
+        """
+        if self.heb_at not in (0, 16, 32, 64):
+            raise ValueError(f"MTUNGenerator: heb_at is 16, 32, 64, or 0 for none, got {self.heb_at}")
+        if self.skip not in ("none", "aligned"):
+            raise ValueError(f"MTUNGenerator: skip is 'none' or 'aligned', got {self.skip!r}")
+        at16, at8, at32, at64, at128 = self.widths
+        up = lambda width, name: nn.ConvTranspose(width, (4, 4), strides=(2, 2), dtype=self.dtype, name=name)
+
+        first = nn.relu(layers.conv3x3(at16, dtype=self.dtype, name="encode1")(lr))
+        x = nn.Conv(at8, (4, 4), strides=2, padding=1, dtype=self.dtype, name="encode2")(first)
+        x = nn.relu(up(at16, "decode")(nn.relu(x)) + first)
+
+        theta = SimilaritySTN(dtype=self.dtype, name="stn")(x)
+        x = sample_similarity(x, theta)
+
+        maps = jnp.zeros((0, lr.shape[0], 0, 0, MAPS), jnp.float32)
+        for size, width in ((16, at16), (32, at32), (64, at64), (128, at128)):
+            if size > 16:
+                x = nn.relu(up(width, f"up_{size}")(x))
+                x = nn.relu(layers.conv3x3(width, dtype=self.dtype, name=f"conv_{size}")(x))
+            if size == self.heb_at:
+                heb = StackedHourglasses(
+                    stacks=self.stacks,
+                    features=self.heb_features,
+                    maps=MAPS,
+                    depth={16: 2, 32: 3, 64: 4}[size],
+                    axis_name=self.axis_name,
+                    dtype=self.dtype,
+                    name="heb",
+                )
+                maps = heb(x, train=train)
+                x = jnp.concatenate([x, maps[-1].astype(x.dtype)], axis=-1)
+        start = layers.small_he_init if self.skip == "aligned" else layers.torch_conv_init
+        image = layers.conv3x3(3, init=start, dtype=self.dtype, name="rgb")(x).astype(jnp.float32)
+        if self.skip == "aligned":
+            # DEVIATES: MTUN has no such skip; `skip='aligned'` is ours, for configs that must converge in minutes.
+            large = jax.image.resize(lr.astype(jnp.float32), image.shape, "cubic")
+            image = image + sample_similarity(large, theta)
+        return Upright(image, maps, theta)
+
+
+class MTUNDiscriminator(nn.Module):
+    """DCGAN's layout with one fully connected layer (sec. 3.2): real or hallucinated, one logit per image.
+
+    Convolutions 4×4 of stride 2, LeakyReLU 0.2, BatchNorm on all but the first.
+
+    Attributes:
+      widths: channels of the convolutions. DEVIATES: DCGAN's 64 to 512, the paper prints no widths.
+      axis_name: see `layers.BatchNorm`.
+    """
+
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    axis_name: str | None = "data"
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b h w 3"], *, train: bool = True, update_stats: bool = True
+    ) -> Float[Array, " b"]:
+        """RGB in [0, 1] -> float32 logits, > 0 for real."""
+        x = 2.0 * x - 1.0
+        for i, width in enumerate(self.widths, 1):
+            start = nn.initializers.normal(0.02)
+            x = nn.Conv(width, (4, 4), strides=2, padding=1, use_bias=i == 1, kernel_init=start, name=f"conv{i}")(x)
+            if i > 1:
+                norm = layers.BatchNorm(axis_name=self.axis_name, name=f"norm{i}")
+                x = norm(x, train=train, update_stats=update_stats)
+            x = layers.leaky_relu(x)
+        return nn.Dense(1, name="logit")(x.reshape(x.shape[0], -1))[:, 0]
