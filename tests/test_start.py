@@ -190,7 +190,7 @@ def test_training_starts_from_it_once_and_goes_on_without_it(load_config, tmp_pa
     command = [sys.executable, "train.py", f"--config=configs/msgan.py:{words}", f"--workdir={tmp_path / 'run'}"]
 
     def train():
-        return subprocess.run([*command, "--devices=1"], cwd=ROOT, capture_output=True, text=True, timeout=300)
+        return subprocess.run([*command, "--devices=1"], cwd=ROOT, capture_output=True, text=True, timeout=600)
 
     first = train()
     assert first.returncode == 0, first.stderr[-3000:]
