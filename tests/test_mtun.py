@@ -223,8 +223,13 @@ def test_every_parameter_has_a_gradient(heb_at, stacks, skip):
     g = MTUNGenerator(widths=(6, 6, 6, 6, 6), heb_at=heb_at, stacks=stacks, heb_features=4, skip=skip, axis_name=None)
     lr = jax.random.uniform(KEY, (2, 16, 16, 3))
     shapes = jax.eval_shape(g.init, KEY, lr)
-    fill = lambda leaf: jnp.asarray(0.15 * draw(*leaf.shape) + 0.02)
-    params = jax.tree.map(fill, shapes["params"])
+
+    def fill(path, leaf):
+        # Activations of about 1, and a similarity that keeps the face in the picture.
+        scale = 0.1 if "'theta'" in jax.tree_util.keystr(path) else 1.0
+        return jnp.asarray(scale * draw(*leaf.shape) / np.sqrt(max(1, np.prod(leaf.shape[:-1]))))
+
+    params = jax.tree_util.tree_map_with_path(fill, shapes["params"])
     stats = jax.tree.map(lambda leaf: jnp.ones(leaf.shape), shapes.get("batch_stats", {}))
     wanted = jnp.asarray(draw(2, 128, 128, 3))
 
