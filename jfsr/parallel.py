@@ -54,9 +54,8 @@ class Parallel:
         self.how = how
         self.devices = list(jax.devices() if devices is None else devices)
         self.local = [d for d in self.devices if d.process_index == jax.process_index()]
-        if how == "shard_map":
-            # Auto axes: Explicit ones (the default of jax.make_mesh) break the reshapes of pixel shuffle.
-            self.mesh = jax.make_mesh((len(self.devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=self.devices)
+        # Auto axes: Explicit ones (the default of jax.make_mesh) break the reshapes of pixel shuffle.
+        self.mesh = jax.make_mesh((len(self.devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=self.devices)
 
     def check_batch(self, batch: int) -> None:
         """ValueError unless the global batch divides evenly over all devices."""
@@ -69,8 +68,13 @@ class Parallel:
 
     def replicate(self, tree: Any) -> Any:
         """A copy of the tree on every device."""
-        if self.how == "pmap":
+        if self.how == "pmap" and len(self.local) < len(self.devices):
             return jax_utils.replicate(tree, self.local)
+        if self.how == "pmap":
+            # As pmap lays out what it returns; jax_utils.replicate's layout would compile the second step once more.
+            spread = NamedSharding(self.mesh, PartitionSpec(AXIS))
+            copies = lambda x: jax.device_put(np.broadcast_to(np.asarray(x), (len(self.devices), *np.shape(x))), spread)
+            return jax.tree.map(copies, tree)
         return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
 
     def fetch(self, tree: Any) -> Any:
