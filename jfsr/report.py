@@ -94,8 +94,8 @@ def _faces(parts: list[Faces], read: Read | None) -> figures.Picture:
 
 def _components(parts: list[Faces]) -> figures.Picture:
     maps = np.concatenate([p.components for p in parts if p.components is not None])
-    images = (np.concatenate([p.images[method] for p in parts]) for method in ("ours", "original"))
-    return figures.component_comparison(np.concatenate([p.lr for p in parts]), *images, maps)
+    ours, original = (np.concatenate([p.images[method] for p in parts]) for method in ("ours", "original"))
+    return figures.component_comparison(np.concatenate([p.lr for p in parts]), ours, original, maps)
 
 
 def _landmarks(parts: list[Faces], nmse: np.ndarray) -> figures.Picture:

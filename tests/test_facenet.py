@@ -49,6 +49,7 @@ def shapes():
 # --- parity -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_network_equals_pytorch(net, variables):
     import torch
 

@@ -96,6 +96,7 @@ def assert_parity(theirs, ours):
     assert gradient < 1e-6, gradient
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["hopenet", "lightpose", "mobilefacenet"])
 def test_network_equals_pytorch(name, tmp_path):
     net = reference(name)
@@ -105,6 +106,7 @@ def test_network_equals_pytorch(name, tmp_path):
     assert_parity(*theirs_and_ours(name, net, tmp_path / "random.pkl", tmp_path))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_network_equals_pytorch_on_the_published_weights(name, shared, tmp_path):
     net = reference(name)

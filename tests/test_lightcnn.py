@@ -36,6 +36,7 @@ def published(tmp_path_factory):
         file.unlink()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", KEYS)
 def test_network_equals_pytorch(name, published, tmp_path):
     net, file = published[name]

@@ -78,6 +78,7 @@ def assert_parity(name, run, net, linear, ported):
     assert away(gradient, x.grad.numpy()) < 1e-6
 
 
+@pytest.mark.heavy
 def test_distance_and_gradient_equal_pytorch(backbone, tmp_path):
     torch = pytest.importorskip("torch")
     from reference import lpips_torch
@@ -91,6 +92,7 @@ def test_distance_and_gradient_equal_pytorch(backbone, tmp_path):
     assert_parity(name, run, net, linear, zoo.port_file(f"lpips_{name}", files, tmp_path / "ported.safetensors"))
 
 
+@pytest.mark.heavy
 def test_with_the_published_weights_of_the_channels(backbone, shared, tmp_path):
     torch = pytest.importorskip("torch")
     from reference import lpips_torch

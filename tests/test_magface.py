@@ -36,6 +36,7 @@ def variables(net, tmp_path_factory):
     return tree
 
 
+@pytest.mark.heavy
 def test_network_equals_pytorch(net, variables):
     import torch
 

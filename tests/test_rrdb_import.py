@@ -66,6 +66,7 @@ def ported(files, tmp_path_factory):
     return {name: port.load_tree(zoo.port_file("rrdb", file, folder / name))[0] for name, file in files.items()}
 
 
+@pytest.mark.heavy
 def test_our_network_equals_pytorch(net, ported):
     import torch
 

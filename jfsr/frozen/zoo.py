@@ -226,7 +226,7 @@ ZOO: dict[str, Callable[[], Ruler]] = {
         file="magface_epoch_00025.pth",
         sha256="cfeba792dada6f1f30d1e118aff077d493dd95dd76c77c30f57f90fd0164ad58",
         megabytes=283.0,
-        licence="Apache-2.0",
+        licence="see its LICENSE",
         published="IrvingMeng/MagFace on GitHub, by the link to iResNet100 on MS1MV2 in its README",
     ),
     "rrdb": lambda: Ruler(
