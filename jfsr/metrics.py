@@ -130,13 +130,15 @@ def nmse(
     predicted_px: Float[np.ndarray, "b 68 2"],
     true_px: Float[np.ndarray, "b 68 2"],
     *,
+    visible: Bool[np.ndarray, "b 68"] | None = None,
     normaliser: Normaliser = "outer_eyes",
 ) -> Float[np.ndarray, " b"]:
     """Mean distance of predicted and true landmarks over a size of the true face, in percent (JASRNet's NMSE).
 
     Args:
       predicted_px: (x, y) of all 68 points.
-      true_px: NaN = unknown or hidden: such points do not count.
+      true_px: NaN = unknown: such points do not count.
+      visible: hidden points do not count either, but the size of the face may need them; None: all are visible.
       normaliser: 'outer_eyes', the distance of the outer eye corners, points 37 and 46 (300W); 'pupils', that of the
         means of either eye's six points; 'box_sqrt', the root of the area of the box around the known points (AFLW,
         where the box is the detector's).
@@ -148,8 +150,9 @@ def nmse(
     for i, (guess, points) in enumerate(zip(predicted_px.astype(np.float64), true_px.astype(np.float64), strict=True)):
         known = np.isfinite(points).all(-1)
         size = _face_size(points, known, normaliser)
-        if known.any() and size > 0:
-            out[i] = 100.0 * np.linalg.norm(guess[known] - points[known], axis=-1).mean() / size
+        counted = known if visible is None else known & visible[i]
+        if counted.any() and size > 0:
+            out[i] = 100.0 * np.linalg.norm(guess[counted] - points[counted], axis=-1).mean() / size
     return out
 
 

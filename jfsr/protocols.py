@@ -180,19 +180,19 @@ MSGAN_T4 = (
 # DEVIATES: MTUN prints no ranges for its random rotation, translation and scale.
 MISALIGNED = Ranges(rotation_deg=30.0, shift=0.1, zoom=(0.8, 1.2), upright=True)
 
+# The heads turn to profiles, in which the eyes' distance, the usual size of a face, vanishes.
+_HEADS: dict[str, Any] = {"reader": "synthetic_heads", "normaliser": "box_sqrt"}
 _AFLW2000: dict[str, Any] = {"reader": "aflw2000", "crop": "hopenet_aflw2000", "faces": 2000}
 _MSGAN: dict[str, Any] = {**_AFLW2000, "paper_pose": "hopenet"}
 TABLES: dict[str, Protocol] = {
     p.table: p
     for p in (
-        Protocol("synthetic", "Synthetic heads, test people", "synthetic_heads", split="test", faces=512),
-        Protocol(
-            "synthetic-tiny", "Sixteen synthetic heads, for a trial", "synthetic_heads", split="tiny/test", faces=16
-        ),
+        Protocol("synthetic", "Synthetic heads, test people", **_HEADS, split="test", faces=512),
+        Protocol("synthetic-tiny", "Sixteen synthetic heads, for a trial", **_HEADS, split="tiny/test", faces=16),
         Protocol(
             "synthetic-misaligned",
             "Synthetic heads, misaligned input",
-            "synthetic_heads",
+            **_HEADS,
             split="test",
             crop="center",
             margin=0.88,

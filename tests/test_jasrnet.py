@@ -312,12 +312,13 @@ def test_predict_and_score_of_every_kind_of_network(load_config, arg, keys):
         np.testing.assert_allclose(found["sr"], jnp.clip(enlarge(batch["lr"], 8), 0, 1), atol=1e-6)
     assert (
         set(scores)
-        == {"full": {"psnr", "nmse", "nmse_soft"}, "sr_only": {"psnr"}, "align_only": {"nmse", "nmse_soft"}}[arg]
+        == {"full": {"psnr", "nmse", "nmse_box"}, "sr_only": {"psnr"}, "align_only": {"nmse", "nmse_box"}}[arg]
     )
-    for name, key in (("nmse", "landmarks_px"), ("nmse_soft", "landmarks_soft_px")):
-        if key in keys:
-            true = np.where(batch["visible"][..., None], batch["landmarks_px"], np.nan)
-            np.testing.assert_allclose(scores[name], metrics.nmse(np.asarray(found[key]), true), rtol=1e-4)
+    for name, normaliser in (("nmse", "outer_eyes"), ("nmse_box", "box_sqrt")):
+        if name in scores:
+            points = [np.asarray(x) for x in (found["landmarks_px"], batch["landmarks_px"])]
+            wanted = metrics.nmse(*points, visible=np.asarray(batch["visible"]), normaliser=normaliser)
+            np.testing.assert_allclose(scores[name], wanted, rtol=1e-4)
 
 
 def test_arg_max_gives_back_landmarks_at_cell_centres_exactly():
@@ -364,6 +365,9 @@ def test_nmse_known_answers():
     np.testing.assert_allclose(metrics.nmse(guess, true)[0], 10.0, rtol=1e-5)
     true[0, :2] = np.nan  # two unknown points do not count
     np.testing.assert_allclose(metrics.nmse(guess, true)[0], 10.0, rtol=1e-5)
+    seen = np.arange(68)[None] % 2 > 0  # one eye corner is hidden: it does not count, but says how large the face is
+    wild = np.where(seen[..., None], guess, 0).astype(np.float32)
+    np.testing.assert_allclose(metrics.nmse(wild, true, visible=np.repeat(seen, 3, 0))[0], 10.0, rtol=1e-5)
     true[0, 36:42], true[0, 42:48] = [40, 50], [40, 75]
     guess[0] = true[0]
     guess[0, 10] = true[0, 10] + [0, 33]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from jfsr import metrics
 from jfsr.evals.faces import Faces
 
@@ -29,9 +27,9 @@ def run(faces: Iterable[Faces], protocol: Any) -> list[dict[str, Any]]:
     for some in faces:
         if not some.found_px:
             continue
-        true = np.where(some.visible[..., None], some.landmarks_px, np.nan)
+        how = {"visible": some.visible, "normaliser": protocol.normaliser}
         scores = {
-            column: metrics.nmse(some.found_px[output], true, normaliser=protocol.normaliser)
+            column: metrics.nmse(some.found_px[output], some.landmarks_px, **how)
             for column, output in DECODINGS.items()
         }
         for i, name in enumerate(some.names):
