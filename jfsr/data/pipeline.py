@@ -18,7 +18,6 @@ that resumes at step k sees what the straight run saw.
 from __future__ import annotations
 
 import functools
-import importlib
 import os
 import pathlib
 import zlib
@@ -30,18 +29,14 @@ from absl import logging
 from PIL import Image
 
 from jfsr.config import nearest
-from jfsr.data import misalign, records
+from jfsr.data import datasets, misalign, records
 from jfsr.data.crops import Cropped
+from jfsr.data.datasets import folder, official, synthetic_heads
 from jfsr.data.records import BadRecord, Record
 
 SIZE = 128
 
-# reader -> module with the class or function that opens it, and whether it takes a split
-READERS = {
-    "folder": ("jfsr.data.datasets.folder:Folder", False),
-    "aflw2000": ("jfsr.data.datasets.aflw2000:AFLW2000", False),
-    "synthetic_heads": ("jfsr.data.datasets.synthetic_heads:SyntheticHeads", True),
-}
+READERS = ("folder", "synthetic_heads", *datasets.NAMES)
 
 SOURCE = {"reader": str, "dir": str, "split": str, "crop": str, "margin": float, "weight": float}
 CONFIG = {
@@ -70,25 +65,27 @@ def open_source(source: Any, *, upright: bool = False) -> Cropped:
     Raises:
       ValueError: unknown reader, no folder given, or what the reader finds wrong.
     """
-    if source.reader not in READERS:
-        raise ValueError(
-            f"unknown reader {source.reader!r}{nearest(source.reader, READERS)}; readers: {', '.join(READERS)}"
-        )
-    target, takes_split = READERS[source.reader]
-    module, name = target.split(":")
-    opener = getattr(importlib.import_module(module), name)
-    if takes_split:
-        faces = opener(source.dir, split=source.split)
-    elif not source.dir:
-        raise ValueError(
-            f"the source with reader {source.reader!r} has no folder; give it, for instance "
-            "--config=…,data.sources.NAME.dir=FOLDER or val.source.dir=FOLDER"
-        )
-    else:
-        faces = opener(pathlib.Path(source.dir).expanduser())
+    faces = _open(source.reader, source.dir, source.split)
     if getattr(faces, "skipped", None):
         logging.warning("%s", faces.report())
     return Cropped(misalign.Upright(faces) if upright else faces, rule=source.crop, margin=source.margin, size=SIZE)
+
+
+def _open(reader: str, dir: str, split: str) -> Any:
+    """The whole pictures of a reader: the user's folder, or what was built or rendered where no folder is given."""
+    if reader == "folder":
+        if not dir:
+            raise ValueError(
+                "the source with reader 'folder' has no folder; give it, for instance "
+                "--config=…,data.sources.NAME.dir=FOLDER or val.source.dir=FOLDER"
+            )
+        return folder.Folder(pathlib.Path(dir).expanduser())
+    if reader == "synthetic_heads":
+        return synthetic_heads.SyntheticHeads(dir, split=split)
+    if reader not in READERS:
+        raise ValueError(f"unknown reader {reader!r}{nearest(reader, READERS)}; readers: {', '.join(READERS)}")
+    spec = datasets.specs()[reader]
+    return official.Reader(spec, dir, split=split) if dir else official.Built(spec, split=split)
 
 
 def train_batches(

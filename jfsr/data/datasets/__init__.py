@@ -1,1 +1,18 @@
-"""TFDS builders and readers, one data set a file."""
+"""Readers and TFDS builders, one data set a file; a published set is described by the ``SPEC`` of its file."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+
+# Published sets, by the reader's name: the file that describes each.
+MODULES = {
+    "aflw2000": "aflw2000",
+}
+NAMES = tuple(MODULES)
+
+
+@functools.cache
+def specs() -> dict:
+    """Name -> description of every published set, see :class:`jfsr.data.datasets.official.Official`."""
+    return {name: importlib.import_module(f"{__name__}.{module}").SPEC for name, module in MODULES.items()}

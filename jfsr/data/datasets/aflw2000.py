@@ -2,58 +2,38 @@
 
 From each ``.mat``: ``Pose_Para`` (pitch, yaw, roll in radians) and ``pt3d_68`` [3, 68], x and y in pixels of the image,
 Matlab's, so counted from 1. The points come from a fitted 3-D face: hidden ones have a place too, and count as visible.
-Angles stand as the authors give them, beyond ±99° too (:func:`jfsr.geometry.pose_in_range` is the papers' filter).
+Angles stand as the authors give them, beyond ±99° too (:func:`jfsr.geometry.pose_in_range` is the papers' filter: 1,969
+of the 2,000 faces pass it).
 """
 
 from __future__ import annotations
 
-import os
 import pathlib
+from typing import Any
 
 import numpy as np
 
 from jfsr.data import records
-from jfsr.data.datasets.folder import Folder
-from jfsr.data.records import Record
+from jfsr.data.datasets.official import Entry, Official, Split
 
 
-class AFLW2000:
-    """A source over the official folder.
+def scan(root: pathlib.Path, split: str) -> Split:
+    """Every image; one without its ``.mat`` is dropped."""
+    images = sorted(p for p in root.iterdir() if p.suffix.lower() == ".jpg")
+    dropped = [(p.name, "no .mat beside it") for p in images if not p.with_suffix(".mat").exists()]
+    lost = {name for name, _ in dropped}
+    return Split([Entry(p.name, p.name) for p in images if p.name not in lost], dropped)
 
-    Args:
-      dir: the folder with the ``.jpg`` and ``.mat`` files.
 
-    Raises:
-      ValueError: no folder, or images without their ``.mat`` (named).
-    """
-
-    def __init__(self, dir: os.PathLike | str):
-        self.folder = Folder(dir)
-        self.name, self.skipped, self.files = "aflw2000", self.folder.skipped, self.folder.files
-        alone = [p.name for p in self.files if not p.with_suffix(".mat").exists()]
-        if alone:
-            raise ValueError(
-                f"{dir}: {len(alone)} image(s) without a .mat beside them, e.g. {alone[0]}; AFLW2000-3D's official "
-                "folder has one for each (for images with a labels.csv use the reader 'folder')"
-            )
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self.files)
-
-    def __getitem__(self, index: int) -> Record:
-        """The record of one image; BadRecord names an image or a .mat that cannot be read."""
-        pose, points = read_mat(self.files[index].with_suffix(".mat"))
-        return self.folder[index] | {
-            "pose_deg": pose,
-            "landmarks_px": points,
-            "landmarks5_px": records.five_points(points),
-            "visible": np.isfinite(points).all(-1),
-        }
-
-    def report(self) -> str:
-        """What was found and skipped."""
-        return self.folder.report()
+def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
+    """Pose and landmarks of one ``.mat``."""
+    pose, points = read_mat((root / entry.image).with_suffix(".mat"))
+    return {
+        "pose_deg": pose,
+        "landmarks_px": points,
+        "landmarks5_px": records.five_points(points),
+        "visible": np.isfinite(points).all(-1),
+    }
 
 
 def read_mat(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
@@ -69,3 +49,15 @@ def read_mat(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     except (OSError, KeyError, ValueError, TypeError, IndexError, NotImplementedError) as error:
         raise records.BadRecord(f"{path}: not a .mat of AFLW2000-3D with Pose_Para and pt3d_68 ({error})") from error
     return np.array([yaw, pitch, roll], np.float32), points.astype(np.float32)
+
+
+SPEC = Official(
+    name="aflw2000",
+    title="AFLW2000-3D (Zhu et al., Face Alignment Across Large Poses, CVPR 2016)",
+    home="http://www.cbsr.ia.ac.cn/users/xiangyuzhu/projects/3DDFA/main.htm",
+    layout="image00002.jpg\nimage00002.mat\n…",
+    release="1.0.0",
+    counts={"test": 2000},
+    scan=scan,
+    read=read,
+)

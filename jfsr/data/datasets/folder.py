@@ -131,18 +131,26 @@ def read_size(path: pathlib.Path) -> tuple[int, int]:
                 _check(path, image)
                 return image.size
     except Exception as error:
-        raise _bad(path, error) from error
+        raise _bad(path, error, empty=path.stat().st_size == 0) from error
 
 
 def read_image(path: pathlib.Path) -> np.ndarray:
     """8-bit RGB [h, w, 3] of any image file; BadRecord if it cannot be decoded."""
     try:
-        with Image.open(path) as image:
-            _check(path, image)
+        return decode_image(path.read_bytes(), str(path))
+    except OSError as error:
+        raise BadRecord(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def decode_image(data: bytes, name: str) -> np.ndarray:
+    """8-bit RGB [h, w, 3] of an image file's bytes; BadRecord, with the name, if they cannot be decoded."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            _check(name, image)
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image))
     except Exception as error:  # broken data makes the decoders raise nearly anything: struct.error, zlib.error, …
-        raise _bad(path, error) from error
+        raise _bad(name, error, empty=not data) from error
 
 
 def read_labels(file: pathlib.Path, known: set[str]) -> dict[str, dict[str, Any]]:
@@ -225,7 +233,7 @@ def _number(where: str, column: str, text: str) -> float:
     return value
 
 
-def _check(path: pathlib.Path, image: Image.Image) -> None:
+def _check(path: pathlib.Path | str, image: Image.Image) -> None:
     width, height = image.size
     if min(width, height) < MIN_SIDE:
         raise BadRecord(f"{path}: {width}×{height} is too small for a face (under {MIN_SIDE} pixels)")
@@ -247,10 +255,10 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
-def _bad(path: pathlib.Path, error: Exception) -> BadRecord:
+def _bad(path: pathlib.Path | str, error: Exception, *, empty: bool) -> BadRecord:
     if isinstance(error, BadRecord):
         return error
-    if path.stat().st_size == 0:
+    if empty:
         return BadRecord(f"{path}: empty file")
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         return BadRecord(f"{path}: absurdly large (over {MAX_PIXELS // 10**6} million pixels)")
