@@ -1,6 +1,8 @@
-"""Scores a trained system: python eval.py --workdir=runs/quick --tables=synthetic.
+"""Scores a system: python eval.py --workdir=runs/quick --tables=synthetic.
 
-Writes table.md, summary.json, images.csv (every face), report.html and its pictures. --list names the tables.
+Writes table.md, summary.json, images.csv (every face, pair or probe), report.html and its pictures. The system is a
+workdir of train.py, a bundle of 'jfsr export', or a folder of another method's images (--images). --list names the
+tables and figures and what each still needs here.
 """
 
 from __future__ import annotations
@@ -20,23 +22,29 @@ FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "Optional: an error unless the run was made with it.", lock_config=True)
 flags.DEFINE_string("workdir", None, "Workdir of train.py to score.")
 flags.DEFINE_string("checkpoint", None, "The same, or a bundle of 'jfsr export'.")
+flags.DEFINE_string(
+    "images", None, "Folder of another method's 128×128 results, named after the faces; with --scale."
+)
 flags.DEFINE_string("step", "best", "Which checkpoint of a workdir: best, last or a number.")
-flags.DEFINE_list("tables", ["synthetic"], "Tables to make, joined by commas; see --list.")
+flags.DEFINE_list("tables", None, "Tables to make, joined by commas; see --list. 'synthetic' if nothing is named.")
 flags.DEFINE_bool("list", False, "Names the tables and what they need, and ends.")
-flags.DEFINE_string("data", None, "Folder of the faces, for tables that need one.")
+flags.DEFINE_list("compare", None, "Two result folders (or summary.json), joined by a comma, side by side; then ends.")
+flags.DEFINE_list(
+    "data", None, "Folder of the faces; for tables of several data sets READER=FOLDER,… (aflw2000=A,biwi=B)."
+)
 flags.DEFINE_string("split", None, "Another split than the table's.")
 flags.DEFINE_string("crop", None, "Another crop rule than the table's; see jfsr/data/crops.py.")
 flags.DEFINE_float("margin", None, "Another margin of the crop than the table's.")
 flags.DEFINE_integer("scale", None, "HR over LR size; an error unless it is the system's own.")
 flags.DEFINE_string("pose", None, "Pose network, by name or folder, or 'none'; by default the run's own (frozen.pose).")
-flags.DEFINE_string(
-    "identity", None, "Identity network, as --pose; by default the run's own (frozen.identity), or none."
-)
+flags.DEFINE_string("identity", None, "Identity network, as --pose; by default the run's own, else the paper's.")
+flags.DEFINE_string("perceptual", None, "LPIPS network, as --identity.")
+flags.DEFINE_string("fsanet", None, "Folder of FSA-Net's two .onnx files: a second opinion on every pose.")
+flags.DEFINE_string("direct", None, "Run of configs/pose.py:lr16 or lr8: a pose network trained on the low resolution.")
+flags.DEFINE_string("gate", None, "Run of configs/gate.py: decides which faces are restored before their pose is read.")
+flags.DEFINE_integer("min_images", 25, "Identification: people with more faces than this.")
 flags.DEFINE_string("out", None, "Folder for the results; by default eval/TABLE in the workdir or bundle.")
-flags.DEFINE_integer("limit", 0, "Only the first so many faces; 0 = all.")
-
-# Fixed, and every batch is full: one compiled program, so that a face's pixels do not depend on how many there are.
-BATCH = 16
+flags.DEFINE_integer("limit", 0, "Only the first so many faces, or pairs; 0 = all.")
 
 
 def main(argv: list[str]) -> None:
@@ -55,138 +63,167 @@ def main(argv: list[str]) -> None:
 
 def run() -> None:
     """What main does, with errors as exceptions."""
-    from jfsr import protocols
+    from jfsr import protocols, scoring
+
+    if FLAGS.list:
+        print(listing())
+        return
+    if FLAGS.compare:
+        print(scoring.side_by_side(FLAGS.compare).markdown())
+        return
 
     # ---- Options: everything that can be wrong is said before anything is computed.
-    if FLAGS.list:
-        for name, table in protocols.TABLES.items():
-            needs = "   needs --data=FOLDER" if table.needs_folder else ""
-            print(f"{name:16}{table.title}{needs}")
-        return
-    tables = [protocols.choose(name.strip()) for name in FLAGS.tables]
-    if bool(FLAGS.workdir) == bool(FLAGS.checkpoint):
-        raise ValueError("give the system to score: either --workdir=DIR or --checkpoint=DIR")
-    for table in tables:
-        if table.needs_folder and not FLAGS.data:
-            raise ValueError(f"table {table.table!r} needs its faces: --data=FOLDER ({table.title})")
-    for flag, read in (("data", any(t.needs_folder for t in tables)), ("split", any(t.split for t in tables))):
-        if FLAGS[flag].value and not read:
-            raise ValueError(f"--{flag}={FLAGS[flag].value} is read by none of the tables {', '.join(FLAGS.tables)}")
+    if sum(map(bool, (FLAGS.workdir, FLAGS.checkpoint, FLAGS.images))) != 1:
+        raise ValueError("give the system to score: one of --workdir=DIR, --checkpoint=DIR and --images=DIR")
+    if FLAGS.images and not FLAGS.scale:
+        raise ValueError("--images needs --scale, HR over LR size: bicubic, beside it, starts from that low resolution")
+    if FLAGS.images and not FLAGS.out:
+        raise ValueError("--images needs --out, a folder for the results")
+    chosen = tables()
 
-    # ---- System, pose network, identity network
+    # ---- System and the networks that read no originals
     import jax
 
-    from jfsr import api
-    from jfsr.frozen import zoo
-
     jax.config.update("jax_compilation_cache_dir", str(pathlib.Path("~/.cache/jfsr/jax").expanduser()))
-    path = pathlib.Path(FLAGS.workdir or FLAGS.checkpoint)
-    system = api.load(path, step=int(FLAGS.step) if FLAGS.step.isdigit() else FLAGS.step)
-    check(system)
-    pose = system.config.get("frozen", {}).get("pose", "") if FLAGS.pose is None else FLAGS.pose
-    notes = []
-    if pose in ("", "none"):
-        pose, ruler = "", None
-        notes.append(
-            "Pose not scored: " + ("--pose=none" if FLAGS.pose else "the run names no pose network; give --pose")
-        )
-    else:
-        ruler = zoo.load(pose)
-    who = system.config.get("frozen", {}).get("identity", "") if FLAGS.identity is None else FLAGS.identity
-    who, identifier = (who, zoo.load(who)) if who not in ("", "none") else ("", None)
+    path = pathlib.Path(FLAGS.workdir or FLAGS.checkpoint or FLAGS.out)
+    system = the_system(path)
+    judges = second_opinions()
 
     # ---- One table after the other
-    for table in tables:
-        # Synthetic heads never lie in the user's folder: they would be rendered into it.
-        chosen = {"dir": FLAGS.data} if table.needs_folder else {"split": FLAGS.split}
-        chosen |= {"crop": FLAGS.crop, "margin": FLAGS.margin}
-        protocol = protocols.choose(table.table, {**chosen, "pose": pose, "identity": who, "scale": system.scale})
+    for table in chosen:
+        for kind in ("pose", "identity", "perceptual"):
+            network, why = scoring.judge(kind, FLAGS[kind].value, system, table)
+            setattr(judges, kind, network)
+            judges.notes[kind] = why
+        fields = {kind: judges.name(kind) for kind in ("pose", "identity", "perceptual")}
+        protocol = protocols.replace(table, {**fields, "scale": system.scale})
         folder = pathlib.Path(FLAGS.out) if FLAGS.out else path / "eval"
-        if not FLAGS.out or len(tables) > 1:
+        if not FLAGS.out or len(chosen) > 1:
             folder /= table.table.replace("/", "_")
         folder.mkdir(parents=True, exist_ok=True)
-        score(system, ruler, identifier, protocol, folder, list(notes))
+        scored = scoring.score(system, judges, protocol, limit=FLAGS.limit, min_images=FLAGS.min_images)
+        print(scored.result.markdown())
+        write(folder, scored, protocol, describe(system, judges))
+        print(f"{folder}: table.md, summary.json, images.csv, report.html")
 
 
-def check(system: Any) -> None:
-    """ValueError if --config or --scale say something else than the system's own config."""
-    from jfsr import checkpoint, config
+def tables() -> list[Any]:
+    """The protocols of --tables, with the user's data; parts of a table whose data is not here are left out and named.
 
-    if FLAGS.scale and FLAGS.scale != system.scale:
-        raise ValueError(f"--scale={FLAGS.scale}, but this system restores ×{system.scale}")
+    Raises:
+      ValueError: an unknown table, an option that nothing reads, or no table with its data.
+    """
+    from jfsr import protocols, scoring
+
+    folders = data_folders()
+    found, absent, read = [], {}, set()
+    for name in FLAGS.tables or ["synthetic"]:
+        for part in protocols.parts(name.strip()):
+            table = protocols.TABLES[part]
+            # Synthetic heads never lie in the user's folder: they would be rendered into it.
+            mine = table.reader if table.reader in folders else ""
+            dir = folders.get(mine, "") if table.reader != "synthetic_heads" else ""
+            read |= {mine} if dir else set()
+            split = FLAGS.split if table.reader != "folder" else None
+            table = protocols.choose(part, {"dir": dir, "split": split, "crop": FLAGS.crop, "margin": FLAGS.margin})
+            lacking = scoring.lacks(table)
+            if lacking:
+                absent[part] = f"table {part!r} needs its faces: {lacking}"
+            else:
+                found.append(table)
+    if unread := set(folders) - read:
+        given = ", ".join(folders[reader] for reader in sorted(unread))
+        raise ValueError(f"--data={given} is read by none of the tables {', '.join(FLAGS.tables or ['synthetic'])}")
+    if FLAGS.split and all(table.reader == "folder" for table in found):
+        raise ValueError(f"--split={FLAGS.split} is read by none of the tables {', '.join(FLAGS.tables)}")
+    if not found:
+        raise ValueError("; ".join(absent.values()))
+    for note in absent.values():
+        print(f"left out: {note}", file=sys.stderr)
+    return found
+
+
+def data_folders() -> dict[str, str]:
+    """--data by reader; one folder without a name serves every table that reads a folder, '' = any reader."""
+    from jfsr import protocols
+    from jfsr.config import nearest
+    from jfsr.data import pipeline
+
+    out: dict[str, str] = {}
+    for entry in FLAGS.data or []:
+        reader, equals, folder = entry.partition("=")
+        if not equals or "/" in reader:
+            readers = {protocols.TABLES[p].reader for n in FLAGS.tables or [] for p in protocols.parts(n.strip())}
+            readers -= {"synthetic_heads"}
+            if len(readers) > 1:
+                several = ", ".join(sorted(readers))
+                raise ValueError(f"--data={entry}: the tables read {several}; say which: --data={min(readers)}={entry}")
+            reader, folder = next(iter(readers), "folder"), entry
+        if reader not in pipeline.READERS:
+            raise ValueError(f"--data={entry}: no reader {reader!r}{nearest(reader, pipeline.READERS)}")
+        out[reader] = folder
+    return out
+
+
+def the_system(path: pathlib.Path) -> Any:
+    """The system to score; ValueError if --config or --scale say something else than its own config."""
+    from jfsr import api, checkpoint, config, scoring
+
+    if FLAGS.images:
+        return scoring.images(FLAGS.images, scale=FLAGS.scale)
+    restorer = api.load(path, step=int(FLAGS.step) if FLAGS.step.isdigit() else FLAGS.step)
+    if FLAGS.scale and FLAGS.scale != restorer.scale:
+        raise ValueError(f"--scale={FLAGS.scale}, but this system restores ×{restorer.scale}")
     if FLAGS.config is not None:
-        changed = config.diff(system.config, FLAGS.config)
+        changed = config.diff(restorer.config, FLAGS.config)
         changed = {k: v for k, v in changed.items() if not {k, k.split(".")[0]} & checkpoint.FREE}
         if changed:
             shown = "\n  ".join(f"{key}: {values}" for key, values in changed.items())
             raise ValueError(f"the run has another config than --config (run -> --config):\n  {shown}")
+    return scoring.run(restorer, path.name)
 
 
-def score(system: Any, ruler: Any, identifier: Any, protocol: Any, folder: pathlib.Path, notes: list[str]) -> None:
-    """Scores one table and writes its folder."""
-    from ml_collections import ConfigDict
-    from tqdm import tqdm
+def second_opinions() -> Any:
+    """The judges that only a flag brings in."""
+    from jfsr import checkpoint, export, scoring
+    from jfsr.evals import direct, fsanet, gate
+    from jfsr.frozen import zoo
 
-    from jfsr import protocols, report, tables
-    from jfsr.data import pipeline
-    from jfsr.evals import faces, identity, landmarks, pose, restoration
-
-    # ---- Data
-    section = {k: getattr(protocol, k) for k in ("reader", "dir", "split", "crop", "margin")}
-    upright = bool(protocol.misalign and protocol.misalign.upright)
-    whole = pipeline.open_source(ConfigDict({**section, "weight": 1.0}), upright=upright)
-    source, unusable = faces.usable(whole, limit=FLAGS.limit)
-    unusable += [f"{name}: {reason}" for name, reason in getattr(whole.source, "skipped", [])]
-    batches = lambda some: pipeline.eval_batches(some, scale=system.scale, batch=BATCH, ranges=protocol.misalign)
-
-    # ---- Scores, face by face
-    read = pose.reader(*ruler) if ruler else None
-    embed = identity.reader(*identifier) if identifier else None
-    quality, poses, same, points = [], [], [], []
-    with tqdm(total=len(source), desc=protocol.table, unit="face", disable=not sys.stderr.isatty()) as bar:
-        for some in faces.compare(system.outputs, batches(source)):
-            quality += restoration.run([some], protocol)
-            poses += pose.run([some], read) if read else []
-            same += identity.run([some], embed) if embed else []
-            points += landmarks.run([some], protocol)
-            bar.update(len(some.names))
-    rows = tables.merge(quality, poses, same, points)
-    if read and all(row["dropped"] == "no pose label" for row in poses):
-        notes.append(f"Pose errors not scored: no pose labels in {protocol.dir or source.name}")
-
-    # ---- Table
-    variant = protocols.ablation(system.config) if system.method == "msgan" else ""
-    result = tables.judge(rows, protocol, scale=system.scale, variant=variant, notes=notes, unusable=unusable)
-    print(result.markdown())
-
-    # ---- Pictures: the faces to show are restored again rather than kept in memory
-    restore = lambda indices: list(faces.compare(system.outputs, batches(faces.Pick(source, indices))))
-    pictures = report.pictures(rows, restore, read)
-
-    # ---- Files
-    provenance = describe(system, ruler, identifier, path=FLAGS.workdir or FLAGS.checkpoint)
-    write(folder, result, rows, pictures, provenance, unusable)
-    print(f"{folder}: table.md, summary.json, images.csv, report.html")
+    judges = scoring.Judges()
+    if FLAGS.fsanet:
+        judges.fsanet = fsanet.reader(FLAGS.fsanet)
+    if FLAGS.direct:
+        judges.direct = direct.reader(checkpoint.read_config(FLAGS.direct), export.load_variables(FLAGS.direct)[0])
+    if FLAGS.gate:
+        config = checkpoint.read_config(FLAGS.gate)
+        pose = zoo.load(config.frozen.pose)[1] if config.method == "gate" else {}
+        judges.gate = gate.decider(config, export.load_variables(FLAGS.gate)[0], {"pose": pose})
+    return judges
 
 
-def describe(system: Any, ruler: Any, identifier: Any, *, path: str) -> dict[str, str]:
-    """What made the numbers: config, parameters, code, versions."""
+def listing() -> str:
+    """Every table and what it needs, and whether that is here."""
+    from jfsr import protocols, scoring
+    from jfsr.frozen import zoo
+
+    lines = []
+    for name, table in protocols.TABLES.items():
+        lacking = [scoring.lacks(table)]
+        lacking += [f"jfsr port {network}" for _, network in table.networks if not zoo.present(network)]
+        lacking = [x for x in lacking if x]
+        lines.append(f"{name:20}{table.title}" + (f"\n{'':20}  needs {'; '.join(lacking)}" if lacking else ""))
+    lines += [f"{name:20}not scored: {why}" for name, why in protocols.UNSCORED.items()]
+    return "\n".join(lines)
+
+
+def describe(system: Any, judges: Any) -> dict[str, str]:
+    """What made the numbers: config, parameters, networks, code, versions."""
     import jax
 
     import jfsr
-    from jfsr import config, export
+    from jfsr import export
 
-    out = {
-        "system": f"{system.method} ×{system.scale}, {pathlib.Path(path).name}"
-        + (f", step {system.step}" if system.step is not None else ""),
-        "config": config.config_hash(system.config),
-        "parameters sha256": system.sha256,
-    }
-    for kind, loaded in {"pose": ruler, "identity": identifier}.items():
-        if loaded:
-            out[f"{kind} network"] = pathlib.Path(loaded[0].name).name
-            out[f"{kind} network sha256"] = export.digest(loaded[1])
-    out["jfsr"] = f"{jfsr.__version__}, commit {export.commit()}"
+    out = {**system.facts, **judges.facts(), "jfsr": f"{jfsr.__version__}, commit {export.commit()}"}
     libraries = ("jax", "flax", "numpy", "pillow")
     out["versions"] = ", ".join([f"Python {platform.python_version()}"]
                                 + [f"{name} {importlib.metadata.version(name)}" for name in libraries])  # fmt: skip
@@ -194,13 +231,12 @@ def describe(system: Any, ruler: Any, identifier: Any, *, path: str) -> dict[str
     return out
 
 
-def write(
-    folder: pathlib.Path, result: Any, rows: Any, pictures: dict, provenance: dict[str, str], unusable: list[str]
-) -> None:
+def write(folder: pathlib.Path, scored: Any, protocol: Any, provenance: dict[str, str]) -> None:
     """Every file of a table, each whole or not at all."""
     from jfsr import figures, report, tables
     from jfsr.checkpoint import write_atomic
 
+    result, pictures = scored.result, scored.pictures
     scores = {method: {key: i._asdict() for key, i in of.items()} for method, of in result.summary.items()}
     drawn = {heading: f"{heading.lower().replace(' ', '_').replace(chr(39), '')}.png" for heading in pictures}
     if (folder / "summary.json").exists():  # pictures of an earlier result that this one does not have
@@ -210,17 +246,19 @@ def write(
     summary = {
         "title": result.title,
         "protocol": result.protocol,
+        "protocol_id": protocol.digest(),
+        "protocol_fields": protocol.fields(),
         **provenance,
         "scores": scores,
         "gap_closed_percent": tables.gap_closed(result.summary),
-        "dropped": tables.dropped(rows, unusable),
-        "unusable": unusable,
+        "dropped": tables.dropped(scored.rows, scored.unusable),
+        "unusable": scored.unusable,
         "facts": result.facts,
         "pictures": sorted(drawn.values()),
     }
     write_atomic(folder / "table.md", result.markdown())
     write_atomic(folder / "summary.json", json.dumps(no_nan(summary), indent=1, ensure_ascii=False) + "\n")
-    tables.write_csv(folder / "images.csv", rows)
+    tables.write_csv(folder / "images.csv", scored.rows)
     for heading, (image, _) in pictures.items():
         file = folder / drawn[heading]
         draft = file.with_name(f".{file.name}.{os.getpid()}")

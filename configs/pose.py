@@ -1,6 +1,16 @@
 """Training a head pose network, see jfsr/methods/pose.py.
 
-Variants: hr (default) | lr16 | lr8 (the network sees faces that went through 16×16 or 8×8) | debug.
+Variants, joined by commas after the colon, with key=value overrides anywhere among them::
+
+    hr (default)                the network sees originals: a ruler
+    lr16 | lr8                  it sees faces that went through 16×16 or 8×8, enlarged to 128×128: the baseline 'trained
+                                directly on low-resolution faces' (jfsr/evals/direct.py)
+    w300lp                      Hopenet on 300W-LP, as the papers' tables need it
+    faces                       LightPose on a folder of faces with poses (data.sources.faces.dir, val.source.dir)
+    quick                       fewer steps on synthetic heads: about two minutes on two CPU cores
+    debug                       anything above in seconds
+
+300W-LP is read from where 'jfsr data build 300w_lp --from FOLDER' put it, or from data.sources.faces.dir=FOLDER.
 """
 
 from ml_collections import ConfigDict
@@ -26,12 +36,16 @@ def base() -> ConfigDict:
     c.train = ConfigDict({"batch": 64, "steps": 2500, "guard": True, "max_bad_run": 20})
     c.data = ConfigDict({"flip": 0.5, "jitter": 0.03, "shuffle": True, "degradation": "bicubic"})
     c.data.degrade_on = "device"  # the pipeline gives HR faces alone
-    heads = {"reader": "synthetic_heads", "dir": "", "crop": "none", "margin": 1.0, "weight": 1.0}
-    c.data.sources = ConfigDict({"heads": ConfigDict({**heads, "split": "train"})})
-    c.val = ConfigDict({"source": ConfigDict({**heads, "split": "validation"}), "limit": 256, "batch": 64})
+    c.data.sources = ConfigDict({"heads": source("synthetic_heads", split="train")})
+    c.val = ConfigDict({"source": source("synthetic_heads", split="validation"), "limit": 256, "batch": 64})
     c.log = ConfigDict({"every": 50, "val_every": 500, "samples_every": 500, "samples": 0})
     c.checkpoint = ConfigDict({"every": 500, "keep": 2, "best": "val/pose_mae_deg", "mode": "min"})
     return c
+
+
+def source(reader: str, *, split: str = "", crop: str = "none", margin: float = 1.0):
+    """One data source; its folder, if it needs one, is the user's."""
+    return ConfigDict({"reader": reader, "dir": "", "split": split, "crop": crop, "margin": margin, "weight": 1.0})
 
 
 def _hr(c):
@@ -46,6 +60,37 @@ def _lr8(c):
     c.scale = 16
 
 
+def _w300lp(c):
+    c.model.name = "hopenet"
+    # Hopenet's own loss: every bin is filled, and the squared error counts as in hopenet_robust_alpha1.
+    c.weights.update({"mse": 1.0, "smooth": 0.0})
+    # DEVIATES: Hopenet starts from a ResNet-50 trained on ImageNet and sees every face 5 times; this starts from chance
+    # and sees each of the 61,225 faces 31 times.
+    c.optim.update({"lr": 1e-3, "decay": 1e-2, "ema": 0.999})
+    c.train.update({"batch": 64, "steps": 30_000})
+    c.data.jitter = 0.0  # the crop's margin is drawn instead, see hopenet_300wlp
+    c.data.sources = ConfigDict({"faces": source("300w_lp", split="train", crop="hopenet_300wlp", margin=0.0)})
+    # 300W-LP has no validation split: these are training faces, cropped by the middle of the margins drawn in training.
+    c.val.source = source("300w_lp", split="train", crop="hopenet_300wlp", margin=0.3)
+    c.log.update({"every": 100, "val_every": 2000})
+    c.checkpoint.every = 2000
+
+
+def _faces(c):
+    c.model.name = "lightpose"
+    c.optim.lr = 1e-3
+    c.train.update({"batch": 32, "steps": 6000})
+    c.data.jitter = 0.05
+    c.data.sources = ConfigDict({"faces": source("folder", crop="landmark_box", margin=1.2)})
+    c.val.source = source("folder", crop="landmark_box", margin=1.2)
+
+
+def _quick(c):
+    c.train.steps = 1000
+    c.optim.ema = 0.99
+    c.log.val_every = 500
+
+
 def _debug(c):
     c.train.update({"batch": 4, "steps": 2})
     c.val.update({"limit": 4, "batch": 4})
@@ -53,4 +98,6 @@ def _debug(c):
     c.checkpoint.update({"every": 2})
 
 
-VARIANTS = {"hr": _hr, "lr16": _lr16, "lr8": _lr8, "debug": _debug}
+VARIANTS = {
+    "hr": _hr, "lr16": _lr16, "lr8": _lr8, "w300lp": _w300lp, "faces": _faces, "quick": _quick, "debug": _debug,
+}  # fmt: skip

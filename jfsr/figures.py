@@ -1,4 +1,4 @@
-"""Pictures: pose axes on faces, grids of faces, error distributions; uint8 arrays in and out, no files."""
+"""Pictures: pose axes and landmarks on faces, grids of faces; uint8 arrays in and out, no files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from jfsr.metrics import to_8bit
 Picture = UInt8[np.ndarray, "_ _ 3"]
 
 AXES = ((230, 40, 40), (30, 170, 60), (40, 90, 240))  # x red, y green, z blue, as Hopenet's draw_axis
-COLOURS = {"original": "#4d4d4d", "bicubic": "#c95d3c", "ours": "#1f6fb5"}
 LABELS = {"original": "Original", "bicubic": "Bicubic", "ours": "Ours"}
 PAPER, INK = (255, 255, 255), (40, 40, 46)
 FOUND, TRUE = (40, 220, 90), (235, 50, 50)
@@ -248,55 +247,6 @@ def _fit(picture: Picture, size: int) -> Picture:
 
 def _angles(pose_deg: Float[np.ndarray, "3"]) -> str:
     return " / ".join(f"{round(float(a)):+d}°" if np.isfinite(a) else "–" for a in pose_deg)
-
-
-# --- distributions ----------------------------------------------------------------------------------------------------
-
-
-def error_distribution(errors_deg: Mapping[str, Float[np.ndarray, "n 3"]], *, limit_deg: float = 40.0) -> Picture:
-    """Distribution of the pose errors of yaw, pitch and roll by method (Fig. 9): density above, cumulative below.
-
-    Args:
-      errors_deg: absolute errors by method ('original', 'bicubic', 'ours'); rows with NaN are left out.
-      limit_deg: right end of the axis; what lies beyond is counted in the cumulative curves, and piled up in the
-        last bin of the densities.
-    """
-    import matplotlib.figure
-
-    figure = matplotlib.figure.Figure(figsize=(10, 5), dpi=110, layout="constrained")  # no pyplot: no state, no window
-    axes = figure.subplots(2, 3, sharex=True, sharey="row")
-    edges = np.linspace(0.0, limit_deg, 21)
-    for k, angle in enumerate(geometry.POSE_NAMES):
-        density, cumulative = axes[:, k]
-        for method, errors in errors_deg.items():
-            values = errors[np.isfinite(errors).all(-1), k]
-            if not len(values):
-                continue
-            style = {"color": COLOURS[method], "lw": 2.0 if method == "ours" else 1.5}
-            share = np.histogram(np.minimum(values, limit_deg), edges)[0] / len(values)
-            density.stairs(100 * share, edges, **style)
-            density.stairs(100 * share, edges, fill=True, color=COLOURS[method], alpha=0.10)
-            x = np.concatenate([[0.0], np.sort(values), [max(limit_deg, values.max())]])
-            share = 100 * np.minimum(np.arange(len(x)), len(values)) / len(values)
-            cumulative.step(x, share, where="post", **style, label=LABELS[method])
-        density.set_title(angle, fontsize=11)
-        cumulative.set(xlabel="absolute error, °", xlim=(0, limit_deg), ylim=(0, 100))
-    axes[0, 0].set_ylabel(f"faces per {edges[1]:g}°, %")
-    axes[1, 0].set_ylabel("faces with less, %")
-    if axes[1, 2].lines:
-        axes[1, 2].legend(frameon=False, loc="lower right", fontsize=9)
-    for panel in axes.flat:
-        panel.grid(alpha=0.25, lw=0.6)
-        panel.spines[["top", "right"]].set_visible(False)
-    return _render(figure)
-
-
-def _render(figure) -> Picture:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
 def png(picture: Picture) -> bytes:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from jfsr import figures, tables
-from jfsr.evals.faces import METHODS, Faces
+from jfsr import figures, plots, tables, verification
+from jfsr.evals.faces import Faces
 from jfsr.evals.pose import Read
 from jfsr.geometry import POSE_NAMES
-from jfsr.tables import LEGEND, Result, Rows, Table
+from jfsr.results import Result
+from jfsr.tables import Rows, Table
 
 STYLE = """
 :root { color-scheme: light; --ink: #24242b; --soft: #6b6b76; --line: #e4e4ea; --mark: #1f6fb5; --wash: #f2f7fb }
@@ -44,6 +45,7 @@ CAPTION = (
 GLOWS = "Estimated heatmaps: eyes red, nose green, mouth blue, chin yellow; the original is the upright face."
 DOTS = "Green: landmarks found in the low resolution, by arg-max; red: the labels. Below: NMSE."
 SHOWN = 6  # faces in a picture
+METHODS = ("original", "bicubic", "ours")  # in the pictures
 
 
 def pictures(
@@ -61,7 +63,7 @@ def pictures(
     out = {}
     errors = {m: np.stack([tables.column(rows, m, f"{angle}_err") for angle in POSE_NAMES], -1) for m in METHODS}
     if np.isfinite(errors["ours"]).any():
-        out["Pose errors"] = figures.error_distribution(errors), "Absolute errors over all faces, by angle."
+        out["Pose errors"] = plots.error_distribution(errors), "Absolute errors over all faces, by angle."
     some = np.random.default_rng(0).permutation(len(score("psnr")))[:SHOWN]
     out["Faces at random"] = show(np.sort(some))
     out["Worst by PSNR"] = show(_worst(-score("psnr")))
@@ -77,6 +79,27 @@ def pictures(
             out[heading] = show(_worst(score(key)))
             break
     return out
+
+
+def pair_pictures(rows: Rows) -> dict[str, tuple[figures.Picture, str]]:
+    """Heading -> (picture, caption) of a verification: the ROC curves, and the similarities' distributions.
+
+    Args:
+      rows: of :func:`jfsr.evals.verification.run`.
+    """
+    kept = [row for row in rows if not row["dropped"]]
+    scores = {
+        method: (
+            np.array([row["similarity"] for row in kept if row["method"] == method]),
+            np.array([bool(row["same"]) for row in kept if row["method"] == method]),
+        )
+        for method in METHODS
+    }
+    curves = {method: verification.roc(*pair)[:2] for method, pair in scores.items()}
+    return {
+        "ROC": (plots.roc(curves), "Share of one person's pairs accepted over the share of two people's, log scale."),
+        "Similarities": (plots.similarities(scores), "Cosines of the pairs: the same person, and two."),
+    }
 
 
 def _worst(values: np.ndarray) -> np.ndarray:
@@ -120,7 +143,7 @@ def page(result: Result, pictures: Mapping[str, tuple[figures.Picture, str]], pr
     """
     (_, scores), *others = result.tables.items()
     parts = [f"<h1>{_text(result.title)}</h1>", _table(scores), _facts(result.facts)]
-    parts.append(f'<p class="small">{_text(LEGEND)}</p>')
+    parts.append(f'<p class="small">{_text(result.legend)}</p>')
     for heading, table in others:
         parts += [f"<h2>{_text(heading)}</h2>", _table(table)]
     for heading, (picture, caption) in pictures.items():

@@ -187,7 +187,7 @@ def test_diff_names_what_differs():
     }
 
 
-METHODS = ("msgan", "iafsr", "mtun", "jasrnet", "pose", "identity")
+METHODS = ("msgan", "iafsr", "mtun", "jasrnet", "pose", "identity", "gate")
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -223,6 +223,7 @@ ARGS = {
     "jasrnet": ("debug", "debug,align_only"),
     "pose": ("debug,lr16",),
     "identity": ("debug",),
+    "gate": ("debug",),
 }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -11,13 +13,15 @@ from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
 from jfsr.data import misalign
+from jfsr.data.datasets import folder
 from jfsr.data.records import Record, Source
 from jfsr.metrics import to_8bit
 
-METHODS = ("original", "bicubic", "ours")
+METHODS = ("original", "bicubic", "nearest", "ours")
+ENLARGED = {"bicubic": Image.Resampling.BICUBIC, "nearest": Image.Resampling.NEAREST}
 
-# What a system gives: images, or a dict with the images under 'sr' and perhaps landmarks beside them.
-Predict = Callable[[Float[np.ndarray, "b h w 3"]], Float[np.ndarray, "b H W 3"] | dict[str, Any]]
+# What a system gives for a batch: images, or a dict with the images under 'sr' and perhaps landmarks beside them.
+Predict = Callable[[dict[str, Any]], Float[np.ndarray, "b H W 3"] | dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,24 +55,26 @@ def compare(predict: Predict, batches: Iterable[dict[str, Any]]) -> Iterator[Fac
     """Runs a system over evaluation batches and drops their padding.
 
     Args:
-      predict: [b, h, w, 3] in [0, 1] -> [b, H, W, 3], e.g. ``Restorer.outputs``; always called with the full batch.
+      predict: batch, of which a system may see ``lr`` [b, h, w, 3] in [0, 1] -> [b, H, W, 3]; always called with the
+        full batch.
       batches: of ``pipeline.eval_batches``.
     """
     for batch in batches:
         keep = np.asarray(batch["mask"])
-        outputs = predict(batch["lr"])
+        outputs = predict(batch)
         given = outputs if isinstance(outputs, dict) else {"sr": outputs}
         ours = to_8bit(np.asarray(given["sr"]))[keep]
         lr, hr = to_8bit(batch["lr"])[keep], to_8bit(batch["hr"])[keep]
-        bicubic = enlarge(lr, size=hr.shape[1])
-        if "similarity" in batch:  # the baseline is told how the face was turned; the system has to find out
+        baselines = {name: enlarge(lr, size=hr.shape[1], by=by) for name, by in ENLARGED.items()}
+        if "similarity" in batch:  # the baselines are told how the face was turned; the system has to find out
             back = [misalign.inverse(s) for s in np.asarray(batch["similarity"])[keep]]
-            bicubic = np.stack([misalign.turn(x, s) for x, s in zip(bicubic, back, strict=True)])
+            for name, images in baselines.items():
+                baselines[name] = np.stack([misalign.turn(x, s) for x, s in zip(images, back, strict=True)])
         yield Faces(
             names=[name for name, real in zip(batch["names"], keep, strict=True) if real],
             position=np.asarray(batch["position"])[keep],
             lr=lr,
-            images={"original": hr, "bicubic": bicubic, "ours": ours},
+            images={"original": hr, **baselines, "ours": ours},
             pose_deg=np.asarray(batch["pose_deg"])[keep],
             landmarks_px=np.asarray(batch["landmarks_px"])[keep],
             visible=np.asarray(batch["visible"])[keep],
@@ -77,9 +83,56 @@ def compare(predict: Predict, batches: Iterable[dict[str, Any]]) -> Iterator[Fac
         )
 
 
-def enlarge(lr: UInt8[np.ndarray, "n h w 3"], *, size: int) -> UInt8[np.ndarray, "n H W 3"]:
-    """The baseline: PIL's bicubic enlargement of the 8-bit low resolution, clipped and rounded by PIL."""
-    return np.stack([np.asarray(Image.fromarray(x).resize((size, size), Image.Resampling.BICUBIC)) for x in lr])
+def enlarge(
+    lr: UInt8[np.ndarray, "n h w 3"], *, size: int, by: Image.Resampling = Image.Resampling.BICUBIC
+) -> UInt8[np.ndarray, "n H W 3"]:
+    """The baseline: PIL's bicubic enlargement of the 8-bit low resolution, clipped and rounded by PIL; or another's."""
+    return np.stack([np.asarray(Image.fromarray(x).resize((size, size), by)) for x in lr])
+
+
+class FromFolder:
+    """Another system's results as a :data:`Predict`: 128×128 images, found by the faces' names.
+
+    The image of ``a/b.jpg`` is ``a/b.png``, or with any other suffix, or ``b.png`` where no two faces share that name.
+
+    Args:
+      dir: the folder.
+
+    Raises:
+      ValueError: no folder; when called: a face without an image, several images for one, or one of another size.
+    """
+
+    def __init__(self, dir: os.PathLike | str):
+        self.root = pathlib.Path(dir)
+        if not self.root.is_dir():
+            raise ValueError(f"--images={dir} is no folder; it holds one restored image for each face")
+        self.files: dict[str, list[pathlib.Path]] = {}
+        for path in sorted(p for p in self.root.rglob("*") if p.suffix.lower() in folder.SUFFIXES):
+            relative = path.relative_to(self.root).with_suffix("").as_posix()
+            for key in dict.fromkeys((relative, path.stem)):
+                self.files.setdefault(key, []).append(path)
+
+    def missing(self, names: Sequence[str]) -> list[str]:
+        """The faces without exactly one image."""
+        return [name for name in names if len(self._found(name)) != 1]
+
+    def __call__(self, batch: dict[str, Any]) -> Float[np.ndarray, "b 128 128 3"]:
+        """The images of a batch's faces, in [0, 1]."""
+        return np.stack([self._read(name, batch["hr"].shape[1]) for name in batch["names"]])
+
+    def _found(self, name: str) -> list[pathlib.Path]:
+        stem = pathlib.PurePosixPath(name).with_suffix("")
+        return self.files.get(stem.as_posix()) or self.files.get(stem.name, [])
+
+    def _read(self, name: str, size: int) -> np.ndarray:
+        found = self._found(name)
+        if len(found) != 1:
+            why = "no image" if not found else f"{len(found)} images ({found[0]}, {found[1]}, …)"
+            raise ValueError(f"{self.root}: {why} for the face {name!r}; name each after its face")
+        image = folder.read_image(found[0])
+        if image.shape[:2] != (size, size):
+            raise ValueError(f"{found[0]} is {image.shape[1]}×{image.shape[0]}; restored faces are {size}×{size}")
+        return image.astype(np.float32) / 255.0
 
 
 class Pick:

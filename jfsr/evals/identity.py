@@ -1,4 +1,4 @@
-"""Whether a frozen identity network still sees the same person: bicubic enlargement and ours beside the original."""
+"""Whether a frozen identity network still sees the same person: the enlargements and ours beside the original."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from jfsr import metrics
-from jfsr.evals.faces import Faces
+from jfsr.evals.faces import METHODS, Faces
 
 Embed = Callable[[UInt8[np.ndarray, "n h w 3"]], Float[np.ndarray, "n f"]]
 CHUNK = 32  # faces per call of the compiled program
@@ -45,7 +45,7 @@ def reader(ruler: Any, variables: Any) -> Embed:
 
 
 def run(faces: Iterable[Faces], embed: Embed) -> list[dict[str, Any]]:
-    """Compares the embedding of the bicubic enlargement and of ours with the original's.
+    """Compares the embeddings of the baselines' enlargements and of ours with the original's.
 
     Args:
       faces: from :func:`jfsr.evals.faces.compare`.
@@ -58,7 +58,7 @@ def run(faces: Iterable[Faces], embed: Embed) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for some in faces:
         original = _unit(embed(some.images["original"]))
-        for method in ("bicubic", "ours"):
+        for method in METHODS[1:]:
             cosine = np.sum(original * _unit(embed(some.images[method])), axis=-1)
             for i, name in enumerate(some.names):
                 row: dict[str, Any] = {"position": int(some.position[i]), "name": name, "method": method}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -32,14 +32,27 @@ def reader(ruler: Any, variables: Any) -> Read:
     program = jax.jit(lambda variables, images: ruler.decode(ruler.apply(variables, images).logits))
 
     def read(images: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n 3"]:
-        out = [np.empty((0, 3), np.float32)]
-        for begin in range(0, len(images), CHUNK):
-            part = metrics.from_8bit(images[begin : begin + CHUNK])
-            full = np.concatenate([part, np.repeat(part[-1:], CHUNK - len(part), axis=0)])
-            out.append(np.asarray(program(variables, full))[: len(part)])
-        return np.concatenate(out)
+        return in_chunks(lambda full: program(variables, full), images, width=(3,))
 
     return read
+
+
+def in_chunks(
+    program: Callable[[Float[np.ndarray, "c h w 3"]], Any], images: UInt8[np.ndarray, "n h w 3"], *, width: tuple[int, ...]
+) -> Float[np.ndarray, "n ..."]:
+    """Runs a program on 8-bit faces, :data:`CHUNK` at a time, the last time with copies of the last face.
+
+    Args:
+      program: float32 faces in [0, 1], always :data:`CHUNK` of them -> [CHUNK, *width].
+      images: of one size.
+      width: shape of the output for one face.
+    """
+    out = [np.empty((0, *width), np.float32)]
+    for begin in range(0, len(images), CHUNK):
+        part = metrics.from_8bit(images[begin : begin + CHUNK])
+        full = np.concatenate([part, np.repeat(part[-1:], CHUNK - len(part), axis=0)])
+        out.append(np.asarray(program(full))[: len(part)])
+    return np.concatenate(out)
 
 
 def run(faces: Iterable[Faces], read: Read) -> list[dict[str, Any]]:
@@ -56,21 +69,36 @@ def run(faces: Iterable[Faces], read: Read) -> list[dict[str, Any]]:
     """
     rows: list[dict[str, Any]] = []
     for some in faces:
-        dropped = metrics.pose_dropped_by(some.pose_deg)
-        kept = np.array([not rule for rule in dropped])
-        true = np.where(kept[:, None], some.pose_deg, np.nan)
         readings = {method: read(some.images[method]) for method in METHODS}
-        for method, reading in readings.items():
-            errors = metrics.pose_errors(reading, true)
-            geodesic = metrics.pose_geodesic(reading, true)
-            shift = metrics.pose_geodesic(reading, readings["original"])
-            for i, name in enumerate(some.names):
-                row: dict[str, Any] = {"position": int(some.position[i]), "name": name, "method": method}
-                for k, angle in enumerate(POSE_NAMES):
-                    row[f"{angle}_true"] = float(some.pose_deg[i, k])
-                    row[f"{angle}_deg"] = float(reading[i, k])
-                    row[f"{angle}_err"] = float(errors[i, k])
-                row["mae"] = float(errors[i].mean())
-                row |= {"geodesic": float(geodesic[i]), "shift": float(shift[i]), "dropped": dropped[i]}
-                rows.append(row)
+        rows += score(some, readings, original=readings["original"])
+    return rows
+
+
+def score(
+    some: Faces, readings: Mapping[str, Float[np.ndarray, "n 3"]], *, original: Float[np.ndarray, "n 3"] | None
+) -> list[dict[str, Any]]:
+    """The rows of :func:`run` for poses that are read already.
+
+    Args:
+      some: the faces that they were read off.
+      readings: (yaw, pitch, roll) in degrees of every face, by method.
+      original: the same network's readings of the originals; None: it reads no originals, and ``shift`` is NaN.
+    """
+    rows: list[dict[str, Any]] = []
+    dropped = metrics.pose_dropped_by(some.pose_deg)
+    kept = np.array([not rule for rule in dropped], bool)
+    true = np.where(kept[:, None], some.pose_deg, np.nan)
+    for method, reading in readings.items():
+        errors = metrics.pose_errors(reading, true)
+        geodesic = metrics.pose_geodesic(reading, true)
+        shift = np.full(len(reading), np.nan) if original is None else metrics.pose_geodesic(reading, original)
+        for i, name in enumerate(some.names):
+            row: dict[str, Any] = {"position": int(some.position[i]), "name": name, "method": method}
+            for k, angle in enumerate(POSE_NAMES):
+                row[f"{angle}_true"] = float(some.pose_deg[i, k])
+                row[f"{angle}_deg"] = float(reading[i, k])
+                row[f"{angle}_err"] = float(errors[i, k])
+            row["mae"] = float(errors[i].mean())
+            row |= {"geodesic": float(geodesic[i]), "shift": float(shift[i]), "dropped": dropped[i]}
+            rows.append(row)
     return rows

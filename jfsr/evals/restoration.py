@@ -1,27 +1,59 @@
-"""How near a restored face is to the original: PSNR and SSIM of the 8-bit images, in RGB and in Y."""
+"""How near a restored face is to the original: PSNR and SSIM of the 8-bit images, in RGB and in Y, and LPIPS."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import jax
 import numpy as np
+from jaxtyping import Float, UInt8
 
 from jfsr import metrics
-from jfsr.evals.faces import Faces
+from jfsr.evals.faces import METHODS, Faces
+
+Distance = Callable[[UInt8[np.ndarray, "n h w 3"], UInt8[np.ndarray, "n h w 3"]], Float[np.ndarray, " n"]]
+CHUNK = 16  # faces per call of the compiled program
 
 
-def run(faces: Iterable[Faces], protocol: Any) -> list[dict[str, Any]]:
-    """Scores the bicubic enlargement and ours against the original.
+def distance(ruler: Any, variables: Any) -> Distance:
+    """A function that gives the perceptual distance of 8-bit faces of one size.
+
+    Args:
+      ruler: a perceptual :class:`jfsr.frozen.zoo.Ruler`, e.g. LPIPS.
+      variables: its variables, an argument of the compiled program.
+
+    Raises:
+      ValueError: a ruler of another kind.
+    """
+    if ruler.kind != "perceptual":
+        raise ValueError(f"{ruler.name} reads {ruler.kind}, no perceptual distance; give lpips_alex or lpips_vgg")
+    program = jax.jit(ruler.distance)
+
+    def measure(a: UInt8[np.ndarray, "n h w 3"], b: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, " n"]:
+        out = [np.empty(0, np.float32)]
+        for begin in range(0, len(a), CHUNK):
+            pair = [metrics.from_8bit(x[begin : begin + CHUNK]) for x in (a, b)]
+            real = len(pair[0])
+            full = [np.concatenate([x, np.repeat(x[-1:], CHUNK - real, axis=0)]) for x in pair]
+            out.append(np.asarray(program(variables, *full))[:real])
+        return np.concatenate(out)
+
+    return measure
+
+
+def run(faces: Iterable[Faces], protocol: Any, perceptual: Distance | None = None) -> list[dict[str, Any]]:
+    """Scores the baselines' enlargements and ours against the original.
 
     Args:
       faces: from :func:`jfsr.evals.faces.compare`.
       protocol: reads ``border`` (pixels left out on each side) and ``region``: ``'full'``, or ``'face_box'``, the
         smallest box around the 68 landmarks.
+      perceptual: from :func:`distance`; always taken over the whole image.
 
     Returns:
-      One row per face and method: position, name, method, psnr, ssim, psnr_y, ssim_y, and unscored, the reason why
-      the scores are NaN, or ''.
+      One row per face and method: position, name, method, psnr, ssim, psnr_y, ssim_y, unscored, the reason why the
+      scores are NaN, or '', and lpips where there is a network for it.
     """
     rows: list[dict[str, Any]] = []
     for some in faces:
@@ -30,7 +62,7 @@ def run(faces: Iterable[Faces], protocol: Any) -> list[dict[str, Any]]:
         if protocol.region == "face_box":
             boxes = metrics.landmark_boxes(some.landmarks_px, size=hr.shape[1])
         where = {"border": protocol.border, "boxes": boxes}
-        for method in ("bicubic", "ours"):
+        for method in METHODS[1:]:
             image = metrics.from_8bit(some.images[method])
             scores = {
                 "psnr": metrics.psnr(image, hr, **where),
@@ -38,6 +70,8 @@ def run(faces: Iterable[Faces], protocol: Any) -> list[dict[str, Any]]:
                 "psnr_y": metrics.psnr(image, hr, colour="y", **where),
                 "ssim_y": metrics.ssim(image, hr, colour="y", **where),
             }
+            if perceptual:
+                scores["lpips"] = perceptual(some.images[method], some.images["original"])
             for i, name in enumerate(some.names):
                 row: dict[str, Any] = {"position": int(some.position[i]), "name": name, "method": method}
                 row |= {key: float(values[i]) for key, values in scores.items()}

@@ -435,6 +435,11 @@ def _published() -> list[tuple[str, Ruler]]:
     return [(name, ruler(name)) for name in names() if ruler(name).rules]
 
 
+def present(name: str) -> bool:
+    """Whether the weights of a ruler of the zoo are on this machine."""
+    return _weights(name) is not None
+
+
 def _weights(name: str) -> pathlib.Path | None:
     """The file of a ruler of the zoo: the one that ships with jfsr, else the one in the weights folder, if any."""
     files = [folder / f"{name}.safetensors" for folder in (PACKAGED, weights_dir())]

@@ -8,6 +8,11 @@ import importlib
 # Published sets, by the reader's name: the file that describes each.
 MODULES = {
     "aflw2000": "aflw2000",
+    "celeba": "celeba",
+    "celeba_wild": "celeba_wild",
+    "cfp": "cfp",
+    "lfw": "lfw",
+    "vggface2": "vggface2",
 }
 NAMES = tuple(MODULES)
 

@@ -106,6 +106,10 @@ class Folder:
                 record["landmarks5_px"] = points
         return record
 
+    def name_of(self, index: int) -> str:
+        """Name of a record, without reading its picture."""
+        return self._relative(self.files[index])
+
     def report(self) -> str:
         """What was found, labelled and skipped, by reason and by name."""
         lines = [f"{self.root}: {len(self.files)} images, {len(self.labels)} with labels, {len(self.skipped)} skipped"]

@@ -32,6 +32,7 @@ from tqdm import tqdm
 from jfsr.config import nearest
 from jfsr.data import records
 from jfsr.data.datasets import folder
+from jfsr.data.pairs import Pair
 from jfsr.data.records import BadRecord, Record
 
 CHUNK = 64  # entries that one worker checks at a time
@@ -85,6 +86,8 @@ class Official:
       read: (root, entry) -> labels of a record, without ``image`` and ``name``; BadRecord names the file and the rule.
       region: None: the picture is kept as it is. A number: only the square of so many box sides around ``box_px`` is
         kept (pictures with many faces), and the labels move with it.
+      pairs: root -> the official pairs of faces for verification, by the records' names; ValueError names the file that
+        is missing. None: the set has none.
     """
 
     name: str
@@ -96,6 +99,7 @@ class Official:
     scan: Callable[[pathlib.Path, str], Split]
     read: Callable[[pathlib.Path, Entry], dict[str, Any]]
     region: float | None = None
+    pairs: Callable[[pathlib.Path], list[Pair]] | None = None
 
     def split(self, name: str) -> str:
         """The split of that name, the first for ''; ValueError names the nearest."""
@@ -142,6 +146,16 @@ class Reader:
         record["identity"] = np.int32(self._number.get(entry.person, -1))
         return record
 
+    def name_of(self, index: int) -> str:
+        """Name of a record, without reading its picture."""
+        return self.entries[index].name
+
+    def pairs(self) -> list[Pair]:
+        """The official pairs; ValueError for a set that has none."""
+        if self.spec.pairs is None:
+            raise ValueError(f"{self.spec.name} comes without pairs of faces; sets with pairs: {', '.join(_paired())}")
+        return self.spec.pairs(self.root)
+
     def report(self) -> str:
         """What was listed and left out."""
         rules = collections.Counter(rule for _, rule in self.skipped)
@@ -157,9 +171,7 @@ def scan(spec: Official, root: pathlib.Path, split: str) -> Split:
     try:
         found = spec.scan(root, split)
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{spec.name}, split {split!r}: {error}; {root} is expected to hold\n{spec.layout}"
-        ) from error
+        raise ValueError(f"{spec.name}, split {split!r}: {error}; {root} is expected to hold\n{spec.layout}") from error
     if not found.entries:
         why = f" ({found.dropped[0][0]}: {found.dropped[0][1]})" if found.dropped else ""
         raise ValueError(f"{spec.name}, split {split!r}: no face in {root}{why}; it is expected to hold\n{spec.layout}")
@@ -174,7 +186,8 @@ def read(spec: Official, root: pathlib.Path, entry: Entry) -> Record:
     """One record, picture decoded, cut to its region where the set says so."""
     record = records.new_record(np.zeros((1, 1, 3), np.uint8), entry.name) | spec.read(root, entry)
     image = folder.read_image(root / entry.image)
-    points = record["landmarks_px"][np.isfinite(record["landmarks_px"]).all(-1)]
+    points = np.concatenate([record["landmarks_px"], record["landmarks5_px"]])  # sets with five points have only those
+    points = points[np.isfinite(points).all(-1)]
     height, width = image.shape[:2]
     # A part of a face may lie outside; a face may not.
     if len(points) and not ((points >= 0) & (points <= [width - 1, height - 1])).all(-1).any():
@@ -245,7 +258,12 @@ class Account:
 
 
 def check(
-    spec: Official, root: os.PathLike | str, *, splits: tuple[str, ...] = (), workers: int = 0, journal: Journal | None = None
+    spec: Official,
+    root: os.PathLike | str,
+    *,
+    splits: tuple[str, ...] = (),
+    workers: int = 0,
+    journal: Journal | None = None,
 ) -> tuple[list[Account], dict[str, str]]:
     """Reads every label and picture.
 
@@ -312,6 +330,7 @@ def _examine(spec: Official, root: pathlib.Path, chunk: list[Entry]) -> list[Fin
             out.append((entry.name, rule_of(error, root), False))
             continue
         points, (height, width) = record["landmarks_px"], record["image"].shape[:2]
+        points = points if np.isfinite(points).any() else record["landmarks5_px"]
         known = np.isfinite(points).all(-1)
         if known.any() and not known.all():
             out.append((entry.name, "some landmarks unknown", True))
@@ -398,6 +417,12 @@ def build(spec: Official, root: os.PathLike | str, *, dir: str = "", workers: in
             raise ValueError(f"{spec.name}: nothing of split {account.split!r} can be used\n{account.text()}")
     builder.accounts, builder.root = {a.split: a for a in accounts}, root
     builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=str(root)))
+    if spec.pairs:
+        try:
+            (pathlib.Path(builder.data_path) / "pairs.json").write_text(json.dumps(spec.pairs(root)))
+        except ValueError as error:
+            for account in accounts:
+                account.notes.append(f"built without pairs: {error}")
     report = {a.split: dataclasses.asdict(a) | {"kept": a.kept} for a in accounts}
     (pathlib.Path(builder.data_path) / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False))
     journal.file.unlink(missing_ok=True)
@@ -432,7 +457,19 @@ class Built:
             )
         if split not in builder.info.splits:
             raise ValueError(f"the built {spec.name} has no split {split!r}; remove {builder.data_path} and {command}")
-        self._data = builder.as_data_source(split=split)
+        self._data, self._path = builder.as_data_source(split=split), pathlib.Path(builder.data_path)
+
+    def name_of(self, index: int) -> str:
+        """Name of a record, without decoding its picture."""
+        name = self._data[int(index)]["name"]
+        return name.decode() if isinstance(name, bytes) else name
+
+    def pairs(self) -> list[Pair]:
+        """The official pairs, as the set was built with; ValueError where it was built without."""
+        file = self._path / "pairs.json"
+        if not file.exists():
+            raise ValueError(f"{self.name} was built without pairs of faces; sets with pairs: {', '.join(_paired())}")
+        return [Pair(*row) for row in json.loads(file.read_text())]
 
     def __len__(self) -> int:
         """Faces kept."""
@@ -447,6 +484,12 @@ class Built:
             record[key] = np.asarray(row[key], record[key].dtype)
         record["identity"] = np.int32(row["identity"])
         return record
+
+
+def _paired() -> list[str]:
+    from jfsr.data.datasets import specs
+
+    return [name for name, spec in specs().items() if spec.pairs]
 
 
 LABELS = ("pose_deg", "landmarks_px", "landmarks5_px", "visible", "box_px")
@@ -526,4 +569,6 @@ def _builder_class(spec_name: str) -> type:
 
 
 def _builder(spec: Official, dir: str) -> Any:
-    return _builder_class(spec.name)(data_dir=str(pathlib.Path(dir).expanduser()) if dir else None, file_format="array_record")
+    return _builder_class(spec.name)(
+        data_dir=str(pathlib.Path(dir).expanduser()) if dir else None, file_format="array_record"
+    )

@@ -1,0 +1,170 @@
+"""CelebA, aligned and cropped to 178×218 (Liu et al., Deep Learning Face Attributes in the Wild, ICCV 2015).
+
+:mod:`jfsr.data.datasets.celeba_wild` reads the same faces in their original pictures. The lists are the authors', one
+line a face, white space between the cells, in ``Anno/``, ``Eval/`` or the root:
+
+* ``list_landmarks_align_celeba.txt``: line 1 the number of faces, line 2 the columns, then name and five points (x, y)
+  in whole pixels: eyes, nose, mouth corners, the viewer's left first. As printed; whether the authors count pixels from
+  0 or 1 is not said;
+* ``list_eval_partition.txt``: name and 0 (train), 1 (validation) or 2 (test); no header; not read for split ``all``;
+* ``identity_CelebA.txt``: name and the person's number; no header. Identities are unknown without it.
+
+Kaggle's copy has the lists as ``.csv``, one header line ``image_id,…``, without identities: read as well.
+
+Usual crop: ``CROP``. IAFSR's identification takes split ``all``.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from jfsr.data.datasets import folder
+from jfsr.data.datasets.official import Entry, Official, Split
+from jfsr.data.records import BadRecord
+
+CROP, MARGIN = "celeba_aligned", 1.0
+SIZE = (178, 218)
+SPLITS = {"train": 0, "validation": 1, "test": 2}
+# Faces as the authors' README gives them; 10,177 people.
+COUNTS = {"train": 162_770, "validation": 19_867, "test": 19_962, "all": 202_599}
+POINTS = tuple(f"{part}_{axis}" for part in ("lefteye", "righteye", "nose", "leftmouth", "rightmouth") for axis in "xy")
+BOX = ("x_1", "y_1", "width", "height")
+
+Table = dict[str, tuple[int, ...]]
+
+
+def scan(root: pathlib.Path, split: str) -> Split:
+    """The faces of a split in the order of the lists."""
+    return listed(root, split, pictures="img_align_celeba", tables={"list_landmarks_align_celeba": POINTS})
+
+
+def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
+    """The five points; a picture of another size is no aligned CelebA."""
+    if folder.read_size(root / entry.image) != SIZE:
+        raise BadRecord(f"{root / entry.image}: not the {SIZE[0]}×{SIZE[1]} of the aligned pictures")
+    return {"landmarks5_px": np.array(entry.data, np.float32).reshape(5, 2)}
+
+
+def listed(root: pathlib.Path, split: str, *, pictures: str, tables: dict[str, tuple[str, ...]]) -> Split:
+    """What the lists say of a split.
+
+    Args:
+      root: CelebA's folder.
+      split: 'train', 'validation', 'test' or 'all'.
+      pictures: name of the folder of pictures.
+      tables: lists and their columns; their numbers, one list after the other, become each entry's data.
+
+    Raises:
+      ValueError: no such folder or list, or a malformed line, with its number.
+    """
+    images = find_pictures(root, pictures)
+    with os.scandir(images) as found:
+        there = {item.name for item in found}
+    notes: list[str] = []
+    read = {stem: read_table(find_list(root, stem), columns, notes) for stem, columns in tables.items()}
+    if split == "all":
+        names = list(next(iter(read.values())))
+    else:
+        partition = read_table(
+            find_list(root, "list_eval_partition"), ("partition",), notes, values=tuple(SPLITS.values())
+        )
+        names = [name for name, (part,) in partition.items() if part == SPLITS[split]]
+    try:
+        people = read_table(find_list(root, "identity_CelebA"), ("identity",), notes)
+    except FileNotFoundError:
+        people = {}
+        notes.append("there is no identity_CelebA.txt, so identities are unknown")
+    prefix = images.relative_to(root).as_posix()
+    entries, dropped = [], []
+    for name in names:
+        lacking = [stem for stem, table in read.items() if name not in table]
+        if name not in there:
+            dropped.append((name, f"no picture in {pictures}"))
+        elif lacking:
+            dropped.append((name, f"not in {lacking[0]}"))
+        else:
+            # Written with leading zeros, so that their sorted order is that of the numbers.
+            person = f"{people[name][0]:05}" if name in people else ""
+            data = tuple(number for table in read.values() for number in table[name])
+            entries.append(Entry(name, f"{prefix}/{name}", person, data))
+    nameless = sum(not entry.person for entry in entries)
+    if people and nameless:
+        notes.append(f"{nameless} faces are not in identity_CelebA; their identity is unknown")
+    return Split(entries, dropped, notes)
+
+
+def find_pictures(root: pathlib.Path, name: str) -> pathlib.Path:
+    """The folder of pictures: the authors' places, and Kaggle's, one deeper."""
+    places = [root / place for place in (f"{name}/{name}", name, f"Img/{name}")]
+    for path in places:
+        if path.is_dir():
+            return path
+    raise FileNotFoundError(f"no folder {name} in {root} or {root / 'Img'}")
+
+
+def find_list(root: pathlib.Path, stem: str) -> pathlib.Path:
+    """The list of that name, in the authors' form or Kaggle's."""
+    for place in ("Anno", "Eval", "."):
+        for suffix in (".txt", ".csv"):
+            if (root / place / (stem + suffix)).is_file():
+                return root / place / (stem + suffix)
+    raise FileNotFoundError(f"no {stem}.txt (or .csv) in {root / 'Anno'}, {root / 'Eval'} or {root}")
+
+
+def read_table(
+    file: pathlib.Path, columns: tuple[str, ...], notes: list[str], *, values: tuple[int, ...] | None = None
+) -> Table:
+    """Name -> whole numbers, in the list's order.
+
+    Args:
+      file: the list.
+      columns: what it is expected to hold after the name. A ``.txt`` with one column has no header, one with more
+        begins with a line for the count and one for the columns; a ``.csv`` begins with the columns.
+      notes: where a count is noted that the list does not keep.
+      values: what the numbers can be.
+
+    Raises:
+      ValueError: another header, a malformed line, a name that comes twice: with the line.
+    """
+    comma = file.suffix == ".csv"
+    lines = file.read_text(encoding="utf-8-sig").splitlines()
+    first = 1 if comma else 0 if len(columns) == 1 else 2
+    header = lines[first - 1].replace(",", " ").split() if 0 < first <= len(lines) else []
+    if first and header[-len(columns) :] != list(columns):
+        raise ValueError(f"{file}, line {first}: {' '.join(header)!r}; its columns are {' '.join(columns)}")
+    out: Table = {}
+    for number, line in enumerate(lines[first:], first + 1):
+        name, *cells = line.split(",") if comma else line.split() or [""]
+        if not line.strip():
+            continue
+        try:
+            row = tuple(int(cell) for cell in cells)
+        except ValueError:
+            row = ()
+        if len(row) != len(columns) or (values and row[0] not in values):
+            wanted = f"one of {', '.join(map(str, values))}" if values else f"{len(columns)} whole number(s)"
+            raise ValueError(f"{file}, line {number}: {line.strip()!r}; a line is a picture's name and {wanted}")
+        if out.setdefault(name, row) is not row:
+            raise ValueError(f"{file}, line {number}: a second line for {name}; keep one")
+    if first == 2 and lines[0].strip() != str(len(out)):
+        notes.append(f"{file.name} says {lines[0].strip()} faces and lists {len(out)}")
+    return out
+
+
+SPEC = Official(
+    name="celeba",
+    title="CelebA, aligned (Liu et al., Deep Learning Face Attributes in the Wild, ICCV 2015)",
+    home="https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
+    layout=(
+        "img_align_celeba/000001.jpg …\nAnno/list_landmarks_align_celeba.txt\nAnno/identity_CelebA.txt\n"
+        "Eval/list_eval_partition.txt"
+    ),
+    release="1.0.0",
+    counts=COUNTS,
+    scan=scan,
+    read=read,
+)

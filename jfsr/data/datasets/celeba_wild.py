@@ -1,0 +1,54 @@
+"""CelebA in its original pictures, with the authors' face boxes (Liu et al., ICCV 2015).
+
+``img_celeba/`` and, in pixels of these pictures, ``list_landmarks_celeba.txt`` and ``list_bbox_celeba.txt`` (line 1 the
+number of faces, line 2 the columns, then name and x_1 y_1 width height); the other lists, the splits and Kaggle's
+``.csv`` as in :mod:`jfsr.data.datasets.celeba`. One face of a picture is labelled, also where there are more.
+
+Some boxes have no width or no height: those faces are dropped. The others are loose, from brow to chest or so, and some
+miss the face, so the usual crop goes by the five points: ``CROP`` and ``MARGIN``, about MTCNN's box.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from jfsr.data.datasets import celeba
+from jfsr.data.datasets.official import Entry, Official, Split
+
+CROP, MARGIN = "eyes_mouth", 1.2
+
+
+def scan(root: pathlib.Path, split: str) -> Split:
+    """The faces of a split in the order of the lists."""
+    tables = {"list_landmarks_celeba": celeba.POINTS, "list_bbox_celeba": celeba.BOX}
+    found = celeba.listed(root, split, pictures="img_celeba", tables=tables)
+    boxed = [entry for entry in found.entries if min(entry.data[-2:]) > 0]
+    empty = [(entry.name, "box without width or height") for entry in found.entries if min(entry.data[-2:]) <= 0]
+    return Split(boxed, found.dropped + empty, found.notes)
+
+
+def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
+    """The five points and the box."""
+    *points, x, y, width, height = entry.data
+    return {
+        "landmarks5_px": np.array(points, np.float32).reshape(5, 2),
+        "box_px": np.array([x, y, x + width, y + height], np.float32),
+    }
+
+
+SPEC = Official(
+    name="celeba_wild",
+    title="CelebA, original pictures (Liu et al., Deep Learning Face Attributes in the Wild, ICCV 2015)",
+    home=celeba.SPEC.home,
+    layout=(
+        "img_celeba/000001.jpg …\nAnno/list_landmarks_celeba.txt\nAnno/list_bbox_celeba.txt\nAnno/identity_CelebA.txt\n"
+        "Eval/list_eval_partition.txt"
+    ),
+    release="1.0.0",
+    counts=celeba.COUNTS,
+    scan=scan,
+    read=read,
+)

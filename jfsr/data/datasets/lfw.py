@@ -1,0 +1,196 @@
+"""Labeled Faces in the Wild: a folder a person, ``AJ_Cook/AJ_Cook_0001.jpg``, 250×250 (Huang et al., 2007).
+
+Read are ``lfw-deepfunneled`` (Huang et al., 2012), ``lfw_funneled`` or ``lfw``, whichever is there first, or the root
+itself where it holds the people. Faces are named ``AJ_Cook/AJ_Cook_0001.jpg`` wherever they lie.
+
+Lists, in the root or beside it:
+
+* ``peopleDevTrain.txt``, ``peopleDevTest.txt``: line 1 the number of people, then ``name<tab>pictures``: the people of
+  View 1, who are splits ``view1_train`` and ``view1_test``; ``lfw-names.txt`` the same without the first line for split
+  ``all``, which without that list is what the folders hold;
+* ``pairs.txt``, View 2 (:func:`pairs`): line 1 ``10<tab>300``, then for each fold 300 lines ``name i j`` of one person
+  and 300 lines ``name1 i name2 j`` of two; ``pairsDevTrain.txt``, ``pairsDevTest.txt``, View 1: line 1 ``n``, then n
+  lines of one person and n of two.
+
+DEVIATES: the papers find and align faces by MTCNN; LFW has no landmarks, so the usual crop is the central 144 of 250
+pixels of deep-funneled pictures, whose eyes are level already.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+from typing import Any
+
+from jfsr.data.datasets import folder
+from jfsr.data.datasets.official import Entry, Official, Split
+from jfsr.data.pairs import Pair
+from jfsr.data.records import BadRecord
+
+SIDE = 250
+CROP, MARGIN = "center", 144 / SIDE
+PLACES = ("lfw-deepfunneled/lfw-deepfunneled", "lfw-deepfunneled", "lfw_funneled", "lfw", ".")
+PEOPLE = {"all": "lfw-names.txt", "view1_train": "peopleDevTrain.txt", "view1_test": "peopleDevTest.txt"}
+PAIRS = {"all": "pairs.txt", "view1_train": "pairsDevTrain.txt", "view1_test": "pairsDevTest.txt"}
+
+
+def scan(root: pathlib.Path, split: str) -> Split:
+    """The people of a split in the order of their names, each one's pictures in that of their numbers."""
+    images = find_pictures(root)
+    notes = []
+    if "deepfunneled" not in images.resolve().name:
+        notes.append(f"the folder {images.resolve().name} does not say deep-funneled, which the usual crop is made for")
+    try:
+        people = read_people(find_list(root, PEOPLE[split]), header=split != "all")
+    except FileNotFoundError:
+        if split != "all":
+            raise
+        people = dict.fromkeys(sorted(item.name for item in os.scandir(images) if item.is_dir()), 0)
+    prefix = "" if images == root else f"{images.relative_to(root).as_posix()}/"
+    entries, dropped = [], []
+    for person, count in people.items():
+        there, strange = _pictures_of(images, person)
+        wanted = {name_of(person, i) for i in range(1, count + 1)} if count else there
+        entries += [Entry(name, prefix + name, person) for name in sorted(wanted & there)]
+        dropped += [(name, "no such picture") for name in sorted(wanted - there)]
+        dropped += [(name, "not named as NAME_0001.jpg in the folder NAME") for name in strange]
+    return Split(entries, dropped, notes)
+
+
+def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
+    """No labels but the identity; a picture of another size was cropped by somebody, and is not LFW's."""
+    if folder.read_size(root / entry.image) != (SIDE, SIDE):
+        raise BadRecord(f"{root / entry.image}: not LFW's {SIDE}×{SIDE}")
+    return {}
+
+
+def name_of(person: str, number: int) -> str:
+    """A picture's name from 1 on: ``AJ_Cook/AJ_Cook_0001.jpg``."""
+    return f"{person}/{person}_{number:04}.jpg"
+
+
+def find_pictures(root: pathlib.Path) -> pathlib.Path:
+    """The folder of people's folders; FileNotFoundError where there is none."""
+    for place in PLACES:
+        path = root / place
+        if path.is_dir() and any((item / f"{item.name}_0001.jpg").is_file() for item in path.iterdir()):
+            return path
+    raise FileNotFoundError(f"no NAME/NAME_0001.jpg in {root}, nor in {', '.join(PLACES[:-1])} there")
+
+
+def find_list(root: pathlib.Path, name: str) -> pathlib.Path:
+    """A list in the root or beside it; FileNotFoundError names it."""
+    for place in (root, root.absolute().parent):
+        if (place / name).is_file():
+            return place / name
+    csv = " (the .csv of Kaggle's copy is not read)" if list(root.glob("*pairs*.csv")) else ""
+    raise FileNotFoundError(f"no {name} in {root} or beside it{csv}; it is on {SPEC.home}")
+
+
+def read_people(file: pathlib.Path, *, header: bool) -> dict[str, int]:
+    """Person -> number of pictures; ValueError with the line."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    out: dict[str, int] = {}
+    for number, line in enumerate(lines[header:], header + 1):
+        cells = line.split()
+        if len(cells) != 2 or not cells[1].isdecimal() or int(cells[1]) < 1:
+            raise ValueError(f"{file}, line {number}: {line!r}; a line is a name and the number of pictures")
+        if cells[0] in out:
+            raise ValueError(f"{file}, line {number}: a second line for {cells[0]}; keep one")
+        out[cells[0]] = int(cells[1])
+    if header and lines[:1] != [str(len(out))]:
+        raise ValueError(f"{file}, line 1: {lines[:1]}; it lists {len(out)} people; take a complete file")
+    return out
+
+
+def read_pairs(file: os.PathLike | str) -> list[Pair]:
+    """The pairs of ``pairs.txt`` (folds from 0) or of View 1's lists (fold 0), in their order, by the faces' names.
+
+    Raises:
+      ValueError: no such file, or a line that is malformed, missing or too many: with its number.
+    """
+    file = pathlib.Path(file)
+    if not file.is_file():
+        raise ValueError(f"no file {file}; LFW's lists of pairs are on {SPEC.home}")
+    lines = file.read_text(encoding="utf-8").splitlines()
+    while lines and not lines[-1].strip():
+        lines.pop()
+    head = lines[0].split() if lines else []
+    if len(head) not in (1, 2) or not all(cell.isdecimal() and int(cell) for cell in head):
+        raise ValueError(f"{file}, line 1: {' '.join(head)!r}; it gives the folds and the pairs of a kind: 10 300")
+    folds, count = int(head[0]) if len(head) == 2 else 1, int(head[-1])
+    if len(lines) != 1 + folds * 2 * count:
+        raise ValueError(
+            f"{file}: line 1 promises {folds} × 2 × {count} pairs, there are {len(lines) - 1} lines after it; "
+            "take a complete file"
+        )
+    return [_pair(file, i + 2, line, i // count % 2 == 0, i // (2 * count)) for i, line in enumerate(lines[1:])]
+
+
+def pairs(root: os.PathLike | str, split: str = "all") -> list[Pair]:
+    """The pairs that go with a split: View 2 with 'all', View 1 with the others.
+
+    Args:
+      root: LFW's folder, with the list in it or beside it.
+      split: of the reader.
+
+    Raises:
+      ValueError: no pictures, no list, a malformed line, or a pair whose picture is missing: names the pair.
+    """
+    root = pathlib.Path(root).expanduser()
+    try:
+        images, file = find_pictures(root), find_list(root, PAIRS[SPEC.split(split)])
+    except OSError as error:
+        raise ValueError(f"lfw: {error}") from error
+    out = read_pairs(file)
+    people = {name.split("/")[0] for pair in out for name in (pair.a, pair.b)}
+    there = set().union(*(_pictures_of(images, person)[0] for person in people))
+    for number, pair in enumerate(out, 2):
+        for name in (pair.a, pair.b):
+            if name not in there:
+                raise ValueError(
+                    f"{file}, line {number}: the pair {pair.a}, {pair.b} wants {name}, which {images} lacks"
+                )
+    return out
+
+
+def _pair(file: pathlib.Path, number: int, line: str, same: bool, fold: int) -> Pair:
+    cells = line.split()
+    if len(cells) == 3 and same:
+        cells = [cells[0], cells[1], cells[0], cells[2]]
+    elif len(cells) != 4 or same:
+        wanted = "one person: name i j" if same else "two people: name1 i name2 j"
+        raise ValueError(f"{file}, line {number}: {line!r}; here belongs a pair of {wanted}")
+    if not all(cells[i].isdecimal() and int(cells[i]) for i in (1, 3)):
+        raise ValueError(f"{file}, line {number}: {line!r}; pictures are numbered from 1")
+    if (cells[0] == cells[2]) != same or cells[:2] == cells[2:]:
+        raise ValueError(
+            f"{file}, line {number}: {line!r}; a face is paired with another, of {'one' if same else 'two'}"
+        )
+    return Pair(name_of(cells[0], int(cells[1])), name_of(cells[2], int(cells[3])), same, fold)
+
+
+def _pictures_of(images: pathlib.Path, person: str) -> tuple[set[str], list[str]]:
+    """Names of a person's pictures, and of others that lie with them."""
+    if not (images / person).is_dir():
+        return set(), []
+    names = [item.name for item in os.scandir(images / person) if item.name.lower().endswith(".jpg")]
+    good = {name for name in names if re.fullmatch(re.escape(person) + r"_\d{4}\.jpg", name)}
+    return {f"{person}/{name}" for name in good}, sorted(f"{person}/{name}" for name in names if name not in good)
+
+
+SPEC = Official(
+    name="lfw",
+    title="Labeled Faces in the Wild (Huang et al., University of Massachusetts, TR 07-49, 2007)",
+    home="http://vis-www.cs.umass.edu/lfw/",
+    layout=(
+        "lfw-deepfunneled/AJ_Cook/AJ_Cook_0001.jpg … (or lfw_funneled, lfw)\npairs.txt\n"
+        "peopleDevTrain.txt\npeopleDevTest.txt (for View 1)"
+    ),
+    release="1.0.0",
+    # 5,749 people; View 1: 4,038 and 1,711 (TR 07-49, sec. 4).
+    counts={"all": 13_233, "view1_train": 9_525, "view1_test": 3_708},
+    scan=scan,
+    read=read,
+)

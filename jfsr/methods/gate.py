@@ -1,0 +1,174 @@
+"""The gate of MSGAN's Table 3: does this face need super-resolution before its pose is read?
+
+A binary classifier on the features of the frozen pose network ("2) Model selection" of the paper): class 0 the original
+face, class 1 one that went through a low resolution and was enlarged back. The paper trains it on 300W-LP, "original
+and down-sampled images", and says no more. Ours to decide:
+
+* the classifier is an MLP on standardised features: BatchNorm, the layers ``model.widths`` with ReLU, one logit;
+* every face of a batch gives two examples, itself and its down-sampled self, so the classes are equally frequent and
+  differ in nothing but resolution; the scale is drawn from ``scales`` for each face;
+* the low resolution is the clean bicubic one, as in the evaluation, enlarged by the cubic that the bicubic row uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from jfsr.data import degrade
+from jfsr.frozen import zoo
+from jfsr.methods import common
+from jfsr.methods.common import AXIS, State
+from jfsr.methods.pose import warm_cosine
+
+FROZEN = ("pose",)
+
+CONFIG = {
+    "scales": tuple,
+    "model": {"widths": tuple},
+    "frozen": {"pose": str},
+    "optim": {"b1": float, "b2": float, "lr": float, "warmup": float, "decay": float, "ema": float},
+    "train": {"steps": int, "guard": bool},
+}
+
+
+class Classifier(nn.Module):
+    """Features of a pose network -> logit of 'needs super-resolution'.
+
+    Attributes:
+      widths: of the hidden layers; none is logistic regression.
+    """
+
+    widths: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b f"], *, train: bool = False) -> Float[Array, " b"]:
+        """Standardises by the batch's moments if ``train``, else by the running ones."""
+        # Features of different networks differ by orders of magnitude; the norm's own scale would be one of Dense's.
+        x = nn.BatchNorm(
+            use_running_average=not train, momentum=0.95, use_scale=False, use_bias=False, axis_name="data"
+        )(x)
+        for width in self.widths:
+            x = nn.relu(nn.Dense(width)(x))
+        return nn.Dense(1)(x)[:, 0]
+
+
+def stages(config: Any) -> dict[str, int]:
+    """One stage."""
+    return {"train": config.train.steps}
+
+
+def needed(config: Any) -> tuple[str, ...]:
+    """The pose network whose features are classified."""
+    return FROZEN
+
+
+def init(config: Any, key: common.Key, batch: dict[str, Array]) -> State:
+    """Fresh classifier on the features of ``config.frozen.pose``.
+
+    Raises:
+      ValueError: that network is no pose network, or ``config.scales`` is empty.
+    """
+    ruler = zoo.ruler(config.frozen.pose)
+    if ruler.kind != "pose":
+        raise ValueError(f"frozen.pose is {ruler.name!r}, a network of kind {ruler.kind!r}; give a pose network")
+    if not config.scales:
+        raise ValueError("scales is empty; name the scales that the gate must recognise, such as scales=(8,16)")
+    features = jnp.zeros((2, ruler.features))
+    net = common.init_net(classifier(config), key, features, tx=common.adam(config.optim), ema=True)
+    return common.new_state({"g": net})
+
+
+def classifier(config: Any) -> Classifier:
+    """The classifier that the config describes."""
+    return Classifier(widths=tuple(config.model.widths))
+
+
+def train_step(
+    config: Any, state: State, frozen: dict, batch: dict[str, Array], key: common.Key, *, stage: str
+) -> tuple[State, dict[str, Array]]:
+    """One step on ``hr`` [b,128,128,3] and ``position`` [b]: b originals and b faces of low resolution."""
+    net, module, count = state.nets["g"], classifier(config), len(batch["hr"])
+    small = low_resolution(
+        common.derive(key, state.step, common.PURPOSE_DEGRADE), batch["hr"], batch["position"], scales=config.scales
+    )
+    # The pose network is frozen: its features are data, and are computed outside of what is differentiated.
+    features = _features(config, frozen, jnp.concatenate([batch["hr"], small]))
+    label = jnp.repeat(jnp.array([0.0, 1.0]), count, total_repeat_length=2 * count)
+
+    def objective(params):
+        variables = {"params": params, "batch_stats": net.stats}
+        logits, seen = module.apply(variables, features, train=True, mutable=["batch_stats"])
+        loss = jnp.mean(optax.sigmoid_binary_cross_entropy(logits, label))
+        return loss, (seen["batch_stats"], jnp.mean((logits > 0) == (label > 0)))
+
+    (loss, (stats, right)), grads = jax.value_and_grad(objective, has_aux=True)(net.params)
+    grads, stats = jax.lax.pmean((grads, stats), AXIS)
+    rate = warm_cosine(config.optim, state.step, config.train.steps)
+    net = common.apply_updates(net, grads, tx=common.adam(config.optim), rate=rate, stats=stats)
+    net = common.ema(common.decay_weights(net, config.optim.decay * rate), config.optim.ema, state.step)
+    metrics = jax.lax.pmean({"total": loss, "grad_norm": optax.tree.norm(grads), "accuracy": right}, AXIS)
+    new = common.keep_finite(state, state.replace(nets={"g": net}), metrics, guard=config.train.guard)
+    return new, metrics | {"rate": rate, "skipped": new.skipped, "bad_run": new.bad_run}
+
+
+def decide(
+    config: Any, variables: dict, frozen: dict, images: Float[Array, "b 128 128 3"]
+) -> Float[Array, " b"]:
+    """Probability that a face needs super-resolution.
+
+    Args:
+      config: the run's config (static).
+      variables: of the classifier.
+      frozen: ``pose``, the variables of the pose network.
+      images: faces in [0, 1] as a pose network would be given them, those of low resolution enlarged by a cubic.
+    """
+    return jax.nn.sigmoid(classifier(config).apply(variables, _features(config, frozen, images)))
+
+
+def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -> dict[str, Float[Array, " b"]]:
+    """Whether the gate decides rightly on each validation face and on its versions of low resolution, 1 or 0.
+
+    Returns:
+      ``right_original``, ``right_16``, … (the side of the low resolution), and ``accuracy``, in which the original
+      counts as much as all low resolutions together.
+    """
+    hr = batch["hr"]
+    # One version after the other: a batch of a large pose network is not made larger than in training.
+    original = (decide(config, variables, frozen, hr) <= 0.5).astype(jnp.float32)
+    small = {}
+    for scale in config.scales:
+        needs = decide(config, variables, frozen, enlarged(hr, scale=scale)) > 0.5
+        small[f"right_{hr.shape[1] // scale}"] = needs.astype(jnp.float32)
+    return {"right_original": original, **small, "accuracy": (original + sum(small.values()) / len(small)) / 2}
+
+
+def low_resolution(
+    key: common.Key, hr: Float[Array, "b h w 3"], position: Array, *, scales: Sequence[int]
+) -> Float[Array, "b h w 3"]:
+    """Faces that went through the low resolution of a scale drawn for each of them by its position.
+
+    Args:
+      key: of this step.
+      hr: faces in [0, 1].
+      position: [b] of the examples, so that a face's scale does not depend on the device that it is on.
+      scales: HR over LR sizes to draw from, equally likely.
+    """
+    which = jax.vmap(lambda p: jax.random.randint(jax.random.fold_in(key, p), (), 0, len(scales)))(position)
+    return jnp.choose(which[:, None, None, None], [enlarged(hr, scale=s) for s in scales], mode="clip")
+
+
+def enlarged(hr: Float[Array, "b h w 3"], *, scale: int) -> Float[Array, "b h w 3"]:
+    """Faces in [0, 1] that went through the clean low resolution of a scale and a cubic enlargement."""
+    small = degrade.clean_lr(hr, scale=scale)
+    return jnp.clip(jax.image.resize(small, hr.shape, "bicubic", antialias=False), 0.0, 1.0)
+
+
+def _features(config: Any, frozen: dict, images: Array) -> Array:
+    return zoo.ruler(config.frozen.pose).apply(frozen["pose"], images).features.astype(jnp.float32)

@@ -1,0 +1,333 @@
+"""One table scored from the data on disk to what is shown: what ``eval.py`` does between its options and its files.
+
+A :class:`System` restores faces: a trained run, or a folder of another method's results. :class:`Judges` are the frozen
+networks that read them. The data of a table is the user's folder, or what ``jfsr data build`` made of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from jfsr import api, figures, protocols, report, results, tables
+from jfsr.data import datasets, pipeline
+from jfsr.data.datasets import official
+from jfsr.data.pairs import read_pairs_csv
+from jfsr.evals import (
+    direct,
+    faces,
+    gate,
+    identification,
+    identity,
+    landmarks,
+    pose,
+    restoration,
+    verification,
+)
+from jfsr.evals.faces import Faces
+from jfsr.frozen import zoo
+from jfsr.protocols import Protocol
+from jfsr.results import Result
+
+# Fixed, and every batch is full: one compiled program, so that a face's pixels do not depend on how many there are.
+BATCH = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """What is scored.
+
+    Attributes:
+      name: for people.
+      predict: see :data:`jfsr.evals.faces.Predict`.
+      scale: HR over LR size.
+      config: of the run; None for a folder of images.
+      facts: its provenance, by name.
+    """
+
+    name: str
+    predict: faces.Predict
+    scale: int
+    config: Any = None
+    facts: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def run(restorer: api.Restorer, name: str) -> System:
+    """A trained run or a bundle as a system."""
+    from jfsr import config
+
+    title = f"{restorer.method} ×{restorer.scale}, {name}"
+    title += f", step {restorer.step}" if restorer.step is not None else ""
+    facts = {"system": title, "config": config.config_hash(restorer.config), "parameters sha256": restorer.sha256}
+    return System(name, lambda batch: restorer.outputs(batch["lr"]), restorer.scale, restorer.config, facts)
+
+
+def images(folder: str, *, scale: int) -> System:
+    """A folder of another method's results as a system."""
+    return System(folder, faces.FromFolder(folder), scale, facts={"system": f"images of {folder}, ×{scale}"})
+
+
+@dataclasses.dataclass
+class Judges:
+    """Frozen networks by kind, each loaded once; None where there is none.
+
+    Attributes:
+      pose, identity, perceptual: (ruler, variables).
+      fsanet: the second pose network's reader.
+      direct: reads poses off the low resolution itself.
+      gate: says which faces need super-resolution.
+      notes: why a kind is not scored.
+    """
+
+    pose: tuple[Any, Any] | None = None
+    identity: tuple[Any, Any] | None = None
+    perceptual: tuple[Any, Any] | None = None
+    fsanet: pose.Read | None = None
+    direct: pose.Read | None = None
+    gate: gate.Decide | None = None
+    notes: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def name(self, kind: str) -> str:
+        """The network of a kind, '' if there is none."""
+        loaded = getattr(self, kind)
+        return loaded[0].name if loaded else ""
+
+    def facts(self) -> dict[str, str]:
+        """Which weights read the faces."""
+        from jfsr import export
+
+        out = {}
+        for kind in ("pose", "identity", "perceptual"):
+            if loaded := getattr(self, kind):
+                out[f"{kind} network"] = loaded[0].name.rstrip("/").rsplit("/", 1)[-1]
+                out[f"{kind} network sha256"] = export.digest(loaded[1])
+        return out
+
+
+def judge(kind: str, chosen: str | None, system: System, protocol: Protocol) -> tuple[Any, str]:
+    """The network of a kind for a table: the one chosen, else the run's own, else the paper's; and why there is none.
+
+    Args:
+      kind: 'pose', 'identity' or 'perceptual'.
+      chosen: a name or folder; 'none' for none; None where the user does not say.
+
+    Returns:
+      (ruler, variables) or None, and the reason for None.
+
+    Raises:
+      ValueError: a network that the user or the run names cannot be loaded.
+    """
+    if chosen in ("", "none"):
+        return None, f"--{kind}=none"
+    own = (system.config or {}).get("frozen", {}).get(kind, "")
+    if chosen or (own and kind == "pose"):
+        return zoo.load(chosen or own), ""
+    name = own or dict(protocol.networks).get(kind, "")
+    if not name:
+        return None, f"neither the run nor the table names a network of this kind; give --{kind}"
+    try:
+        return zoo.load(name), ""
+    except zoo.MissingWeights as error:
+        return None, str(error)
+
+
+# ---- Data
+
+
+def lacks(protocol: Protocol) -> str:
+    """'' if the table's faces are there (``protocol.dir``, a built set, or rendered by us); else what to do."""
+    if protocol.reader == "synthetic_heads" or protocol.dir:
+        return ""
+    if protocol.reader == "folder":
+        return "--data=FOLDER"
+    spec = datasets.specs()[protocol.reader]
+    if official.built(spec):
+        return ""
+    return f"--data=FOLDER, the official {spec.title}, or 'jfsr data build {spec.name} --from FOLDER'"
+
+
+@dataclasses.dataclass
+class Data:
+    """The faces of a table.
+
+    Attributes:
+      source: cropped faces; whole: the same, with those that cannot be used.
+      unusable: why each of the others cannot be read or cropped.
+    """
+
+    source: faces.Pick
+    whole: Any
+    unusable: list[str]
+    protocol: Protocol
+
+    def batches(self, some: Any = None) -> Iterator[dict[str, Any]]:
+        """Evaluation batches of all faces, or of some source of them."""
+        return pipeline.eval_batches(
+            self.source if some is None else some,
+            scale=self.protocol.scale,
+            batch=BATCH,
+            ranges=self.protocol.misalign,
+        )
+
+
+def open_data(protocol: Protocol, *, limit: int = 0) -> Data:
+    """Opens a table's faces, and finds out which of them can be used."""
+    from ml_collections import ConfigDict
+
+    section = {k: getattr(protocol, k) for k in ("reader", "dir", "split", "crop", "margin")}
+    upright = bool(protocol.misalign and protocol.misalign.upright)
+    whole = pipeline.open_source(ConfigDict({**section, "weight": 1.0}), upright=upright)
+    source, unusable = faces.usable(whole, limit=limit)
+    unusable += [f"{name}: {reason}" for name, reason in getattr(whole.source, "skipped", [])]
+    return Data(source, whole, unusable, protocol)
+
+
+def compared(system: System, data: Data, some: Any = None) -> Iterator[Faces]:
+    """The faces of a table, restored, with a progress bar."""
+    source = data.source if some is None else some
+    with tqdm(total=len(source), desc=data.protocol.table, unit="face", disable=not sys.stderr.isatty()) as bar:
+        for part in faces.compare(system.predict, data.batches(source)):
+            yield part
+            bar.update(len(part.names))
+
+
+# ---- Tables
+
+
+@dataclasses.dataclass
+class Scored:
+    """A table's result.
+
+    Attributes:
+      result: tables and facts.
+      rows: of the CSV: one per face and method, per pair and method, or per probe and method.
+      pictures: heading -> (picture, caption).
+      unusable: why faces could not be read or cropped.
+    """
+
+    result: Result
+    rows: tables.Rows
+    pictures: dict[str, tuple[figures.Picture, str]]
+    unusable: list[str]
+
+
+def score(system: System, judges: Judges, protocol: Protocol, *, limit: int = 0, min_images: int = 25) -> Scored:
+    """Scores a table.
+
+    Args:
+      system: restores the faces.
+      judges: read them.
+      protocol: with ``scale`` and the networks' names filled in.
+      limit: only the first so many faces; 0 = all. Of a table of faces alone.
+      min_images: people with more faces than this take part in an identification.
+
+    Raises:
+      ValueError: what is wrong with the data, or a network is missing without which there is no score.
+    """
+    tasks = {"faces": _faces, "verification": _pairs}
+    if protocol.task == "identification":
+        return _ranks(system, judges, protocol, min_images=min_images)
+    return tasks[protocol.task](system, judges, protocol, limit=limit)
+
+
+def _faces(system: System, judges: Judges, protocol: Protocol, *, limit: int) -> Scored:
+    data = open_data(protocol, limit=limit)
+    read = pose.reader(*judges.pose) if judges.pose else None
+    embed = identity.reader(*judges.identity) if judges.identity else None
+    distance = restoration.distance(*judges.perceptual) if judges.perceptual else None
+    notes = [f"{kind.capitalize()} not scored: {why}" for kind, why in judges.notes.items()]
+    parts: list[list[dict[str, Any]]] = [[] for _ in range(7)]
+    quality, poses, second, gated, small, same, points = parts
+    for some in compared(system, data):
+        quality += restoration.run([some], protocol, distance)
+        poses += pose.run([some], read) if read else []
+        if judges.fsanet:
+            second += [{**row, "method": f"{row['method']}@fsanet"} for row in pose.run([some], judges.fsanet)]
+        if read and judges.gate:
+            gated += _gated(some, read, judges.gate)
+        small += direct.run([some], judges.direct) if judges.direct else []
+        same += identity.run([some], embed) if embed else []
+        points += landmarks.run([some], protocol)
+    rows = tables.merge(*parts)
+    if read and all(row["dropped"] == "no pose label" for row in poses):
+        notes.append(f"Pose errors not scored: no pose labels in {protocol.dir or data.source.name}")
+    elif read and not judges.direct:
+        notes.append(
+            "Not shown: a pose network trained on the low resolution itself (--direct=RUN, of "
+            f"configs/pose.py:lr{128 // protocol.scale})"
+        )
+    result = results.judge(
+        rows,
+        protocol,
+        scale=protocol.scale,
+        variants=protocols.variants(system.config),
+        notes=notes,
+        unusable=data.unusable,
+    )
+    # The faces to show are restored again rather than kept in memory.
+    restore = lambda indices: list(faces.compare(system.predict, data.batches(faces.Pick(data.source, indices))))
+    return Scored(result, rows, report.pictures(rows, restore, read), data.unusable)
+
+
+def _gated(some: Faces, read: pose.Read, decide: gate.Decide) -> list[dict[str, Any]]:
+    """The rows of a gate's choice, as methods of the table: of originals, and of the low resolution."""
+    methods = {some.images["original"].shape[1]: "original+gate", some.lr.shape[1]: "ours+gate"}
+    rows = [row for row in gate.run([some], read, decide) if row["selection"] == "gate"]
+    drop = ("scale", "input", "selection")
+    return [{k: v for k, v in row.items() if k not in drop} | {"method": methods[row["input"]]} for row in rows]
+
+
+def _pairs(system: System, judges: Judges, protocol: Protocol, *, limit: int) -> Scored:
+    embed = _identity(judges)
+    data = open_data(protocol)
+    whole = data.whole.source
+    pairs = read_pairs_csv(whole.root / "pairs.csv") if protocol.reader == "folder" else whole.pairs()
+    pairs = pairs[:limit] if limit else pairs
+    wanted = {name for pair in pairs for name in (pair.a, pair.b)}
+    some = [i for i, index in enumerate(data.source.indices) if whole.name_of(index) in wanted]
+    embeddings = verification.embed(compared(system, data, faces.Pick(data.source, some)), embed)
+    rows = verification.run(embeddings, pairs, sides=protocol.sides)
+    scores = verification.summarize(rows)
+    result = results.judge_pairs(
+        scores, protocol, scale=protocol.scale, variants=protocols.variants(system.config), notes=[]
+    )
+    return Scored(result, rows, report.pair_pictures(rows), data.unusable)
+
+
+def _ranks(system: System, judges: Judges, protocol: Protocol, *, min_images: int) -> Scored:
+    embed = _identity(judges)
+    data = open_data(protocol)
+    roles = identification.choose(data.whole, min_images=min_images)
+    embeddings = verification.embed(compared(system, data, faces.Pick(data.whole, roles.indices)), embed)
+    rows = identification.run(embeddings, roles)
+    result = results.judge_ranks(
+        rows, protocol, scale=protocol.scale, variants=protocols.variants(system.config), notes=[]
+    )
+    return Scored(result, rows, {}, roles.unusable)
+
+
+def _identity(judges: Judges) -> identity.Embed:
+    if not judges.identity:
+        raise ValueError(f"no identity network: {judges.notes.get('identity', 'give --identity')}")
+    return identity.reader(*judges.identity)
+
+
+def side_by_side(paths: Sequence[str]) -> tables.Table:
+    """Two ``summary.json`` (or their folders) in one table; ValueError unless scored under one protocol."""
+    import json
+    import pathlib
+
+    if len(paths) != 2:
+        raise ValueError(f"--compare takes two results, joined by a comma; got {len(paths)}")
+    files = [pathlib.Path(p) / "summary.json" if pathlib.Path(p).is_dir() else pathlib.Path(p) for p in paths]
+    summaries = []
+    for file in files:
+        try:
+            summaries.append(json.loads(file.read_text()))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{file}: not a summary.json of eval.py ({error})") from error
+    return results.compare(*summaries, names=(paths[0], paths[1]))
