@@ -54,15 +54,31 @@ def main(argv: list[str] | None = None) -> int:
     degrade.add_argument("--overwrite", action="store_true", help="replace the PNG of an earlier call")
     degrade.set_defaults(run=_degrade)
 
-    data = commands.add_parser("data", help="build or check data sets")
+    data = commands.add_parser("data", help="list, check, build or look at data sets")
     actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
-    build = actions.add_parser("build", help="render the synthetic heads")
-    build.add_argument("name", choices=["synthetic_heads"])
+    every = actions.add_parser("list", help="every data set, whether it is built, where to get it")
+    every.set_defaults(run=_data_list)
+    build = actions.add_parser("build", help="check a data set and write it for fast reading (TFDS)")
+    build.add_argument("name", help="see 'jfsr data list'")
+    build.add_argument("--from", dest="source", help="the folder with the official files")
     build.add_argument("--dir", default="", help="TFDS's data folder, by default its own")
+    build.add_argument("--workers", type=int, default=0, help="how many read at once (default: one per core)")
     build.set_defaults(run=_data_build)
-    check = actions.add_parser("check", help="read every image and label of a folder and say what is wrong")
-    check.add_argument("dir")
+    check = actions.add_parser("check", help="read every image and label and say what is wrong; writes nothing")
+    check.add_argument("name", help="a data set's name, with --from, or a folder of your own images")
+    check.add_argument("--from", dest="source", help="the folder with the official files")
     check.set_defaults(run=_data_check)
+    show = actions.add_parser("show", help="a contact sheet with landmarks and pose axes")
+    show.add_argument("name", help="a data set's name, or a folder of your own images")
+    show.add_argument("--from", dest="source", help="the folder with the official files; by default what was built")
+    show.add_argument("--split", default="", help="by default the set's first")
+    show.add_argument("--crop", default="", help="crop rule; by default what the labels allow")
+    show.add_argument("--margin", type=float, default=1.2, help="of the crop (default 1.2)")
+    show.add_argument("--count", type=int, default=24, help="faces (default 24)")
+    show.add_argument("--seed", type=int, default=0, help="which faces (default 0)")
+    show.add_argument("-o", "--out", required=True, help="the PNG to write")
+    show.add_argument("--overwrite", action="store_true", help="replace the PNG of an earlier call")
+    show.set_defaults(run=_data_show)
 
     args = parser.parse_args(argv)
     try:
@@ -205,19 +221,85 @@ def _port(args: argparse.Namespace) -> None:
     print(target)
 
 
-def _data_build(args: argparse.Namespace) -> None:
-    from jfsr.data.datasets import synthetic_heads
+def _data_list(args: argparse.Namespace) -> None:
+    from jfsr.data import datasets
+    from jfsr.data.datasets import official
 
-    builder = synthetic_heads.build(args.dir)
-    print(f"{builder.data_path}: {builder.info.splits}")
+    print(f"{'synthetic_heads':16}rendered by us: jfsr data build synthetic_heads, or at the first use")
+    for name, spec in datasets.specs().items():
+        counts = ", ".join(f"{split} {count:,}" if count else split for split, count in spec.counts.items())
+        where = official.built(spec)
+        print(f"{name:16}{spec.title}\n{'':16}{counts}\n{'':16}{f'built: {where}' if where else spec.home}")
+
+
+def _spec(name: str) -> Any:
+    from jfsr.config import nearest
+    from jfsr.data import datasets
+
+    known = [*datasets.specs(), "synthetic_heads"]
+    if name not in datasets.specs():
+        raise ValueError(f"no data set {name!r}{nearest(name, known)}; 'jfsr data list' names them")
+    return datasets.specs()[name]
+
+
+def _official_folder(args: argparse.Namespace, spec: Any) -> str:
+    if not args.source:
+        raise ValueError(
+            f"give the folder with the official files: --from FOLDER, which is expected to hold\n{spec.layout}"
+        )
+    return args.source
+
+
+def _data_build(args: argparse.Namespace) -> None:
+    from jfsr.data.datasets import official, synthetic_heads
+
+    if args.name == "synthetic_heads":
+        builder = synthetic_heads.build(args.dir)
+        print(f"{builder.data_path}: {builder.info.splits}")
+        return
+    spec = _spec(args.name)
+    builder, accounts = official.build(spec, _official_folder(args, spec), dir=args.dir, workers=args.workers)
+    for account in accounts:
+        print(account.text())
+    print(f"{builder.data_path}: every name that was left out is in report.json")
 
 
 def _data_check(args: argparse.Namespace) -> int:
+    from jfsr.data.datasets import official
     from jfsr.data.datasets.folder import Folder
 
-    folder = Folder(args.dir, check="decode")
-    print(folder.report())
-    return 2 if folder.skipped else 0
+    if not args.source and pathlib.Path(args.name).is_dir():
+        folder = Folder(args.name, check="decode")
+        print(folder.report())
+        return 2 if folder.skipped else 0
+    spec = _spec(args.name)
+    accounts, absent = official.check(spec, _official_folder(args, spec))
+    for account in accounts:
+        print(account.text())
+    for split, why in absent.items():
+        print(f"{split}: not there ({why.splitlines()[0]})")
+    return 2 if any(account.dropped for account in accounts) else 0
+
+
+def _data_show(args: argparse.Namespace) -> None:
+    from jfsr import contact, figures
+    from jfsr.data import pipeline
+
+    out = pathlib.Path(args.out)
+    if out.suffix.lower() != ".png":
+        raise ValueError(f"-o is {out}; it takes the name of a PNG, for instance faces.png")
+    _refuse_to_replace([out], [], overwrite=args.overwrite)
+    named = args.name in pipeline.READERS
+    if not named and not pathlib.Path(args.name).is_dir():
+        raise ValueError(f"{args.name!r} is neither a folder nor a data set; 'jfsr data list' names the sets")
+    reader, folder = (args.name, args.source or "") if named else ("folder", args.name)
+    source = pipeline.open_pictures(reader, folder, args.split)
+    picture, left_out = contact.sheet(source, count=args.count, crop=args.crop, margin=args.margin, seed=args.seed)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(figures.png(picture))
+    for reason in left_out:
+        print(f"note: not shown: {reason}", file=sys.stderr)
+    print(f"{out}: {source.name}, {len(source):,} faces")
 
 
 if __name__ == "__main__":

@@ -62,6 +62,45 @@ def pose_from_rotation(R: Float[Array, "*b 3 3"]) -> Float[Array, "*b 3"]:
     return jnp.rad2deg(jnp.stack([yaw, pitch, roll], -1))
 
 
+def pose_from_para(pose_para: Float[np.ndarray, "*b n"]) -> Float[np.ndarray, "*b 3"]:
+    """(yaw, pitch, roll) in degrees of a ``Pose_Para`` of 300W-LP or AFLW2000-3D.
+
+    Args:
+      pose_para: begins with pitch, yaw, roll in radians; what follows (translation, scale) is not read. Its signs are
+        those of this module, so nothing is turned.
+    """
+    return np.rad2deg(pose_para[..., [1, 0, 2]])
+
+
+def pose_from_biwi(R: Float[np.ndarray, "*b 3 3"]) -> Float[np.ndarray, "*b 3"]:
+    """(yaw, pitch, roll) in degrees of a rotation matrix of BIWI's ``_pose.txt``, the labels of Hopenet's protocol.
+
+    BIWI's axes, of camera and head, are x to the viewer's right, y down, z away from the viewer: with z turned round on
+    both sides this is the inverse of :func:`rotation_from_pose`, and equals deep-head-pose's datasets.py, which
+    transposes R and changes the signs instead. In NumPy, as readers call it for one face after the other.
+
+    Args:
+      R: rotates the head's axes into the camera's, as in the file: a row of the matrix a line.
+
+    Returns:
+      |yaw| <= 90.
+    """
+    yaw = np.arctan2(R[..., 0, 2], np.hypot(R[..., 0, 0], R[..., 0, 1]))
+    pitch = np.arctan2(R[..., 1, 2], R[..., 2, 2])
+    roll = np.arctan2(-R[..., 0, 1], R[..., 0, 0])
+    return np.rad2deg(np.stack([yaw, pitch, roll], -1))
+
+
+def pose_from_pointing04(tilt_deg: int, pan_deg: int) -> Float[np.ndarray, "3"]:
+    """(yaw, pitch, roll) in degrees of a pose of Pointing'04; roll is NaN, as the set does not say it.
+
+    Args:
+      tilt_deg: > 0 looks up.
+      pan_deg: > 0 is taken for a face turned to the viewer's left: see jfsr.data.datasets.pointing04.
+    """
+    return np.array([pan_deg, tilt_deg, np.nan])
+
+
 def wrap_deg(angle_deg: Float[Array, "*b"]) -> Float[Array, "*b"]:
     """Angles folded into [-180, 180): the difference of two angles is the wrapped difference."""
     return (angle_deg + 180.0) % 360.0 - 180.0

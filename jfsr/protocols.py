@@ -223,7 +223,7 @@ _BIWI: dict[str, Any] = {"reader": "biwi", "crop": "hopenet_biwi", "faces": 15_6
 _MSGAN: dict[str, Any] = {"networks": (("pose", "hopenet"), ("perceptual", "lpips_alex"))}
 # DEVIATES: none of the papers says how LFW is cropped; this is the middle 144 pixels of the deep-funneled 250×250.
 _LFW: dict[str, Any] = {"reader": "lfw", "crop": "center", "margin": 144 / 250, "task": "verification"}
-_CELEBA: dict[str, Any] = {"reader": "celeba", "split": "test", "crop": "celeba_aligned", "task": "identification"}
+_CELEBA: dict[str, Any] = {"reader": "celeba", "split": "full", "crop": "celeba_aligned", "task": "identification"}
 _LIGHT9: dict[str, Any] = {"networks": (("identity", "lightcnn9"),)}
 _LIGHT29: dict[str, Any] = {"networks": (("identity", "lightcnn29"),)}
 _MTUN: dict[str, Any] = {

@@ -206,18 +206,16 @@ def absent_rows(summary: Summary, protocol: Protocol, *, scale: int, variants: f
     """For each printed row of ours without our number beside it: what it needs."""
     out = []
     for row in protocol.paper:
-        _, more = split_method(row.method)
-        if not row.method or (row.method in summary and (not row.variant or row.variant in variants)):
+        if not row.method:
             continue
+        _, more = split_method(row.method)
         name = f"{row.label} ×{row.scale}" if row.scale > 1 else row.label
         if row.scale not in (1, scale):
             out.append(f"{name}: a ×{row.scale} system")
         elif row.variant and row.variant not in variants:
             out.append(f"{name}: a run of the variant {row.variant!r}")
-        elif more:
-            out.append(f"{name}: --{more}")
-        else:
-            out.append(f"{name}: a network that reads it")
+        elif row.method not in summary:
+            out.append(f"{name}: --{more}" if more else f"{name}: a network that reads it")
     return out
 
 

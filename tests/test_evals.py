@@ -56,7 +56,7 @@ def nearest(lr):
 
 def heads(batch, *, scale=8):
     picked, _ = faces.usable(Heads())
-    return faces.compare(nearest, pipeline.eval_batches(picked, scale=scale, batch=batch))
+    return faces.compare(lambda batch: nearest(batch["lr"]), pipeline.eval_batches(picked, scale=scale, batch=batch))
 
 
 TRACES = []
@@ -104,15 +104,16 @@ def test_compare_drops_padding_and_the_baseline_is_pils_bicubic_of_the_8_bit_lr(
     np.testing.assert_array_equal(some[1].lr[1], np.asarray(small))
     expected = np.asarray(small.resize((32, 32), Image.Resampling.BICUBIC))
     np.testing.assert_array_equal(some[1].images["bicubic"][1], expected)
+    np.testing.assert_array_equal(some[1].images["nearest"][1], np.repeat(np.repeat(small, 8, axis=0), 8, axis=1))
     np.testing.assert_array_equal(some[1].images["original"][1], record["image"])
     np.testing.assert_array_equal(some[1].images["ours"][1, ::8, ::8], np.asarray(small))
 
 
 def test_predictions_are_clipped_and_rounded_before_they_are_scored():
-    wild = lambda lr: nearest(lr) * 1.3 - 0.1
+    wild = lambda batch: nearest(batch["lr"]) * 1.3 - 0.1
     batch = next(pipeline.eval_batches(Heads(), scale=8, batch=2, limit=2))
     some = next(faces.compare(wild, [batch]))
-    ours = np.round(np.clip(wild(batch["lr"]), 0, 1) * 255).astype(np.uint8)
+    ours = np.round(np.clip(wild(batch), 0, 1) * 255).astype(np.uint8)
     np.testing.assert_array_equal(some.images["ours"], ours)
     rows = restoration.run([some], FULL)
     expected = peak_signal_noise_ratio(Heads()[1]["image"], ours[1])
@@ -146,7 +147,7 @@ def test_face_box_scores_the_landmarks_rectangle_alone():
 def test_pose_rows_hold_reading_truth_errors_and_the_rule_that_drops(read):
     rows = pose.run(heads(6), read)
     row = {(r["name"], r["method"]): r for r in rows}
-    assert len(rows) == 3 * 6
+    assert len(rows) == len(faces.METHODS) * 6
     third = row["3.png", "original"]  # picture 3: red says 0, as the label does
     assert (third["yaw_true"], third["pitch_true"], third["roll_true"]) == (0, 3, -3)
     np.testing.assert_allclose([third["yaw_deg"], third["pitch_deg"], third["roll_deg"]], 0, atol=1e-4)
@@ -236,7 +237,7 @@ def test_eval_scores_a_bundle_and_writes_what_it_says(system, folder, tmp_path):
     assert (tmp_path / "table.md").read_text() in done.stdout
     summary = json.loads((tmp_path / "summary.json").read_text())
     rows = list(csv.DictReader((tmp_path / "images.csv").read_text().splitlines()))
-    assert [r["name"] for r in rows] == [f"face{i}.png" for i in range(4) for _ in range(3)]
+    assert [r["name"] for r in rows] == [f"face{i}.png" for i in range(4) for _ in range(4)]
     for method in ("bicubic", "ours"):
         mean = np.mean([float(r["psnr"]) for r in rows if r["method"] == method])
         np.testing.assert_allclose(summary["scores"][method]["psnr"]["mean"], mean, rtol=1e-5)
@@ -288,9 +289,12 @@ def test_eval_without_labels_says_what_it_cannot_score(system, folder, tmp_path)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--tables=sinthetic"], "no table 'sinthetic'; did you mean 'synthetic'?"),
-        ([], "either --workdir=DIR or --checkpoint=DIR"),
-        (["--workdir=x", "--tables=msgan/t2"], "table 'msgan/t2' needs its faces: --data=FOLDER"),
+        (["--tables=sinthetic"], "no table 'sinthetic'; did you mean 'synthetic'"),
+        ([], "one of --workdir=DIR, --checkpoint=DIR and --images=DIR"),
+        (["--workdir=x", "--tables=msgan/t2"], "table 'msgan/t2-aflw2000' needs its faces: --data=FOLDER"),
+        (["--workdir=x", "--tables=msgan/t2", "--data=y"], "the tables read aflw2000, biwi; say which"),
+        (["--workdir=x", "--tables=folder", "--data=foldr=y"], "no reader 'foldr'; did you mean 'folder'?"),
+        (["--images=x", "--tables=folder", "--data=y"], "--images needs --scale"),
         (["--workdir=nowhere"], "no folder nowhere"),
         (["--workdir=x", "--data=y"], "--data=y is read by none of the tables synthetic"),
         (["--workdir=x", "--tables=folder", "--data=y", "--split=test"], "--split=test is read by none of the tables"),
@@ -310,8 +314,65 @@ def test_eval_refuses_another_scale_and_another_config(system):
     assert "model.features: 8 -> 32" in done.stderr
 
 
+def test_another_methods_images_take_the_row_of_ours(system, folder, tmp_path):
+    images = tmp_path / "peer"
+    images.mkdir()
+    options = ["--tables=folder", f"--data={folder}", "--crop=center", "--margin=1", "--pose=none", "--scale=8"]
+    for i in range(4):
+        whole = Image.open(folder / f"face{i}.png").resize((128, 128), Image.Resampling.BICUBIC)
+        whole.resize((16, 16), Image.Resampling.BICUBIC).resize((128, 128), Image.Resampling.BICUBIC).save(
+            images / f"face{i}.png"
+        )
+    done = evaluate(f"--images={images}", *options, f"--out={tmp_path}/out")
+    assert done.returncode == 0, done.stderr
+    scores = json.loads((tmp_path / "out/summary.json").read_text())["scores"]
+    assert scores["ours"]["psnr"]["mean"] == pytest.approx(scores["bicubic"]["psnr"]["mean"])  # it is bicubic
+    assert scores["nearest"]["psnr"]["mean"] < scores["bicubic"]["psnr"]["mean"]
+    (images / "face2.png").unlink()  # as if the peer had lost one
+    done = evaluate(f"--images={images}", *options, f"--out={tmp_path}/out")
+    assert done.returncode == 2
+    assert "no image for the face 'face2.png'; name each after its face" in done.stderr
+
+
+def test_a_folder_with_pairs_is_verified(system, tmp_path):
+    faces_dir = tmp_path / "people"
+    faces_dir.mkdir()
+    rng, lines = np.random.default_rng(1), ["file,identity"]
+    for person in range(8):
+        look = rng.integers(0, 255, (6, 6, 3)).astype(float)
+        for i in range(2):
+            face = np.clip(look + rng.normal(0, 12, look.shape), 0, 255).astype(np.uint8)
+            Image.fromarray(face).resize((128, 128), Image.Resampling.BICUBIC).save(faces_dir / f"p{person}_{i}.png")
+            lines.append(f"p{person}_{i}.png,{person}")
+    (faces_dir / "labels.csv").write_text("\n".join(lines))
+    pairs = [f"p{i}_0.png,p{i}_1.png,1,{i % 4}" for i in range(8)]
+    pairs += [f"p{i}_0.png,p{(i + 1) % 8}_1.png,0,{i % 4}" for i in range(8)]
+    (faces_dir / "pairs.csv").write_text("\n".join(["file_a,file_b,same,fold", *pairs]))
+    options = [
+        "--tables=folder-verification",
+        f"--data={faces_dir}",
+        "--identity=small_identity",
+        f"--out={tmp_path}/v",
+    ]
+    done = evaluate(f"--checkpoint={system}", *options)
+    assert done.returncode == 0, done.stderr
+    assert "8 pairs of one person, 8 of two; 0 dropped" in done.stdout
+    rows = list(csv.DictReader((tmp_path / "v/images.csv").read_text().splitlines()))
+    assert len(rows) == 4 * 16
+    summary = json.loads((tmp_path / "v/summary.json").read_text())
+    original = [(float(r["similarity"]), r["same"] == "1") for r in rows if r["method"] == "original"]
+    wins = [(a > b) + 0.5 * (a == b) for a, same in original if same for b, other in original if not other]
+    assert summary["scores"]["original"]["auc"]["mean"] == pytest.approx(np.mean(wins))
+    assert (tmp_path / "v/roc.png").exists()
+    done = evaluate(f"--checkpoint={system}", *options[:2], "--identity=none", f"--out={tmp_path}/w")
+    assert done.returncode == 2
+    assert "no identity network: --identity=none" in done.stderr
+
+
 def test_eval_lists_its_tables():
     done = evaluate("--list")
     assert done.returncode == 0
-    assert "msgan/t2" in done.stdout
+    assert "msgan/t2-biwi" in done.stdout
+    assert "jfsr data build biwi --from FOLDER" in done.stdout
+    assert "jasrnet/t2-aflw" in done.stdout
     assert "tensorflow" not in done.stderr

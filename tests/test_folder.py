@@ -1,4 +1,4 @@
-"""Folders of images: what is read, what is skipped and why, what in the labels is an error; AFLW2000's layout."""
+"""Folders of images: what is read, what is skipped and why, what in the labels is an error."""
 
 import io
 import struct
@@ -7,9 +7,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.io import savemat
 
-from jfsr.data.datasets import aflw2000
 from jfsr.data.datasets.folder import Folder
 from jfsr.data.records import BadRecord, Source
 
@@ -244,52 +242,6 @@ def test_a_label_of_an_image_that_is_skipped_is_no_error(tmp_path):
     assert (len(source), source.skipped) == (3, [("0.png", "empty file")])
 
 
-# ---- AFLW2000-3D
-
-
-@pytest.fixture
-def official(tmp_path):
-    """Two faces in AFLW2000-3D's layout."""
-    rng = np.random.default_rng(0)
-    for index in (2, 10):
-        picture(tmp_path / f"image{index:05}.jpg", size=(45, 45))
-        pose = np.zeros((1, 7), np.float32)
-        pose[0, :3] = np.deg2rad([index, -30, 100])  # pitch, yaw, roll
-        points = rng.uniform(1, 45, (3, 68)).astype(np.float32)
-        points[:2, 0] = 1, 45  # Matlab's first and last pixel
-        savemat(tmp_path / f"image{index:05}.mat", {"Pose_Para": pose, "pt3d_68": points, "pt2d": -np.ones((2, 21))})
-    return tmp_path
-
-
-def test_aflw2000_is_read_as_its_authors_publish_it(official):
-    source = aflw2000.AFLW2000(official)
-    assert isinstance(source, Source)
-    assert [source[i]["name"] for i in range(len(source))] == ["image00002.jpg", "image00010.jpg"]
-    record = source[1]
-    np.testing.assert_allclose(record["pose_deg"], [-30, 10, 100], rtol=1e-5)
-    np.testing.assert_array_equal(record["landmarks_px"][0], [0, 44])
-    np.testing.assert_array_equal(record["landmarks5_px"][2], record["landmarks_px"][30])
-    assert record["visible"].all()
-    assert record["image"].shape == (45, 45, 3)
-
-
-def test_aflw2000_names_what_is_missing_or_broken(official):
-    file = official / "image00002.jpg"
-    Image.effect_noise((45, 45), 50).save(file)
-    file.write_bytes(file.read_bytes()[:-300])
-    savemat(official / "image00010.mat", {"Pose_Para": np.zeros((1, 7))})
-    source = aflw2000.AFLW2000(official)
-    with pytest.raises(BadRecord, match=r"image00010\.mat: not a \.mat of AFLW2000-3D.*pt3d_68"):
-        source[1]
-    with pytest.raises(BadRecord, match=r"image00002\.jpg: cannot be decoded"):
-        source[0]
-    assert [name for name, _ in source.skipped] == ["image00002.jpg"]
-    assert "image00002.jpg: cannot be decoded" in source.report()
-    (official / "image00010.mat").unlink()
-    with pytest.raises(ValueError, match=r"1 image\(s\) without a \.mat beside them, e\.g\. image00010\.jpg"):
-        aflw2000.AFLW2000(official)
-
-
 # ---- The real sets
 
 
@@ -301,16 +253,3 @@ def test_real_folders_are_read_whole(shared, name, count, people, points):
     source = Folder(shared / "faces/val" / name)
     assert (len(source), len(source.identities), source.skipped) == (count, people, [])
     assert source[count // 2]["visible"].sum() == points
-
-
-def test_the_real_aflw2000_has_its_landmarks_on_the_face_and_poses_of_the_convention(shared):
-    source = aflw2000.AFLW2000(shared / "faces/val/aflw2000")
-    faces = [source[i] for i in range(len(source))]
-    pose = np.stack([f["pose_deg"] for f in faces])
-    near = np.abs(pose).max(1) < 60
-    assert near.sum() > 30
-    five = np.stack([f["landmarks5_px"] for f in faces])
-    tilt = np.rad2deg(np.arctan2(*(five[:, 1] - five[:, 0]).T[::-1]))  # of the line between the eyes, y down
-    assert np.corrcoef(tilt[near], pose[near, 2])[0, 1] > 0.9  # roll > 0 is clockwise
-    nose = five[:, 2, 0] - five[:, :2, 0].mean(1)
-    assert np.corrcoef(nose[near], pose[near, 0])[0, 1] < -0.7  # yaw > 0 is to the viewer's left

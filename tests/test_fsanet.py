@@ -36,6 +36,8 @@ def test_a_face_is_shrunk_by_means_of_2x2_and_given_as_bgr_about_zero():
     red[..., 0] = 255
     np.testing.assert_allclose(fsanet.preprocess(red)[0, :, 5, 5], [-127.5 / 128, -127.5 / 128, 127.5 / 128])
     assert fsanet.preprocess(image[:0]).shape == (0, 3, 64, 64)
+    with pytest.raises(ValueError, match="these faces are 128×100"):
+        fsanet.preprocess(image[:, :100])
 
 
 def test_every_face_goes_alone_through_both_networks_and_their_mean_is_the_reading():
@@ -52,7 +54,9 @@ def test_every_face_goes_alone_through_both_networks_and_their_mean_is_the_readi
 
 
 def test_absent_files_and_other_files_are_named(tmp_path):
-    with pytest.raises(zoo.MissingWeights, match=r"fsanet-1x1-iter-688590.onnx \(sha256 d85e90cb4b9d…\) and fsanet-var"):
+    with pytest.raises(
+        zoo.MissingWeights, match=r"fsanet-1x1-iter-688590.onnx \(sha256 d85e90cb4b9d…\) and fsanet-var"
+    ):
         fsanet.reader(tmp_path)
     (tmp_path / "fsanet-1x1-iter-688590.onnx").write_bytes(b"something else")
     with pytest.raises(zoo.MissingWeights, match=r"something else: fsanet-1x1-iter-688590.onnx. Get them from omasaht"):

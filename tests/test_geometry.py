@@ -118,3 +118,52 @@ def test_the_real_mean_face_is_its_own_mirror(shared):
     mirrored += (mean - mirrored).mean(0)  # the mean face need not stand in the middle
     nearest = np.linalg.norm(mirrored[:, None] - mean, axis=-1).argmin(1)
     np.testing.assert_array_equal(nearest, np.arange(68))
+
+
+# ---- The data sets' own angles.
+
+
+def test_biwis_angles_are_hopenets():
+    R = Rotation.random(300, random_state=1).as_matrix()
+    T = np.swapaxes(R, -1, -2)  # deep-head-pose's datasets.py, word for word
+    roll = -np.arctan2(T[:, 1, 0], T[:, 0, 0])
+    yaw = -np.arctan2(-T[:, 2, 0], np.sqrt(T[:, 2, 1] ** 2 + T[:, 2, 2] ** 2))
+    pitch = np.arctan2(T[:, 2, 1], T[:, 2, 2])
+    np.testing.assert_allclose(geometry.pose_from_biwi(R), np.rad2deg([yaw, pitch, roll]).T, atol=1e-9)
+
+
+def test_biwis_angles_are_the_rotation_of_the_convention_with_z_turned_round():
+    R = Rotation.random(300, random_state=2).as_matrix()
+    # SciPy: BIWI's z points away from the viewer, so turns about x and y have the other sense.
+    pitch, yaw, roll = Rotation.from_matrix(R).as_euler("XYZ", degrees=True).T * [[-1], [1], [1]]
+    found = geometry.pose_from_biwi(R)
+    np.testing.assert_allclose(found, np.stack([yaw, pitch, roll], -1), atol=1e-6)
+    turn = np.diag([1.0, 1.0, -1.0])
+    np.testing.assert_allclose(rotation(found.astype(np.float32)), turn @ R @ turn, atol=3e-6)
+
+
+@pytest.mark.parametrize(
+    ("axis", "degrees", "nose", "pose"),  # BIWI's head at zero pose looks along -z; x to the viewer's right, y down
+    [("y", 30, (-0.5, 0), (30, 0, 0)), ("x", -30, (0, -0.5), (0, 30, 0)), ("z", 30, (0, 0), (0, 0, 30))],
+)
+def test_biwis_signs_are_those_of_the_convention(axis, degrees, nose, pose):
+    R = Rotation.from_euler(axis, degrees, degrees=True).as_matrix()
+    np.testing.assert_allclose((R @ [0, 0, -1])[:2], nose, atol=1e-12)
+    np.testing.assert_allclose(geometry.pose_from_biwi(R), pose, atol=1e-9)
+
+
+def test_a_mirrored_biwi_pose_is_the_mirrored_rotation():
+    R = Rotation.random(50, random_state=3).as_matrix()
+    mirror = np.diag([-1.0, 1.0, 1.0])
+    np.testing.assert_allclose(
+        geometry.pose_from_biwi(mirror @ R @ mirror), geometry.mirror_pose(geometry.pose_from_biwi(R)), atol=1e-9
+    )
+
+
+def test_pose_para_is_pitch_yaw_roll_in_radians():
+    para = np.array([[0.1, -0.5, 2.0, 50.0, 60.0, 0.0, 1e-3]])
+    np.testing.assert_allclose(geometry.pose_from_para(para), [[-28.64788976, 5.72957795, 114.59155903]])
+
+
+def test_pointing04_has_no_roll():
+    np.testing.assert_array_equal(geometry.pose_from_pointing04(-30, 45), [45, -30, np.nan])

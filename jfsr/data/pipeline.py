@@ -65,13 +65,13 @@ def open_source(source: Any, *, upright: bool = False) -> Cropped:
     Raises:
       ValueError: unknown reader, no folder given, or what the reader finds wrong.
     """
-    faces = _open(source.reader, source.dir, source.split)
+    faces = open_pictures(source.reader, source.dir, source.split)
     if getattr(faces, "skipped", None):
         logging.warning("%s", faces.report())
     return Cropped(misalign.Upright(faces) if upright else faces, rule=source.crop, margin=source.margin, size=SIZE)
 
 
-def _open(reader: str, dir: str, split: str) -> Any:
+def open_pictures(reader: str, dir: str = "", split: str = "") -> Any:
     """The whole pictures of a reader: the user's folder, or what was built or rendered where no folder is given."""
     if reader == "folder":
         if not dir:
@@ -81,7 +81,7 @@ def _open(reader: str, dir: str, split: str) -> Any:
             )
         return folder.Folder(pathlib.Path(dir).expanduser())
     if reader == "synthetic_heads":
-        return synthetic_heads.SyntheticHeads(dir, split=split)
+        return synthetic_heads.SyntheticHeads(dir, split=split or "train")
     if reader not in READERS:
         raise ValueError(f"unknown reader {reader!r}{nearest(reader, READERS)}; readers: {', '.join(READERS)}")
     spec = datasets.specs()[reader]

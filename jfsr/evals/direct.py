@@ -34,7 +34,9 @@ def reader(config: Any, variables: Any) -> Read:
         of another size than the network was trained on.
     """
     if config.method != "pose":
-        raise ValueError(f"the direct baseline is a pose network (configs/pose.py:lr16 or lr8); this is a run of {config.method}")
+        raise ValueError(
+            f"the direct baseline is a pose network (configs/pose.py:lr16 or lr8); this is a run of {config.method}"
+        )
     if config.scale == 1:
         raise ValueError(
             "this pose network was trained on originals; the direct baseline is one that was trained on low-resolution "
@@ -44,7 +46,9 @@ def reader(config: Any, variables: Any) -> Read:
 
     def read_small(lr: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n 3"]:
         if lr.shape[1:3] != (side, side):
-            raise ValueError(f"this pose network was trained on {side}×{side}, these faces are {lr.shape[2]}×{lr.shape[1]}")
+            raise ValueError(
+                f"this pose network was trained on {side}×{side}, these faces are {lr.shape[2]}×{lr.shape[1]}"
+            )
         return read(enlarge(lr, size=SIZE)) if len(lr) else read(np.empty((0, SIZE, SIZE, 3), np.uint8))
 
     return read_small

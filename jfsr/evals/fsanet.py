@@ -78,8 +78,14 @@ def mean_of(sessions: Sequence[Any]) -> Read:
 def preprocess(images: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n 3 64 64"]:
     """8-bit RGB faces as the network takes them: 64×64, BGR, channels first, (x - 127.5) / 128.
 
-    A 128×128 face is shrunk by the mean of 2×2 pixels, rounded to 8 bits: what cv2.resize, which the authors use, does.
+    A 128×128 face is shrunk to the mean of 2×2 pixels, rounded to 8 bits: what cv2.resize, which the authors use, does.
+
+    Raises:
+      ValueError: the faces are not squares of 64, 128, 192, … pixels.
     """
-    small = [np.asarray(Image.fromarray(x).resize((INPUT, INPUT), Image.Resampling.BOX)) for x in images]
+    height, width = images.shape[1:3]
+    if height != width or width % INPUT:
+        raise ValueError(f"FSA-Net takes squares of a multiple of {INPUT} pixels, these faces are {width}×{height}")
+    small = [np.asarray(Image.fromarray(x).reduce(width // INPUT)) for x in images]
     bgr = np.array(small, np.float32).reshape(-1, INPUT, INPUT, 3)[..., ::-1]
-    return np.ascontiguousarray((bgr - np.float32(127.5)) / np.float32(128.0)).transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(((bgr - np.float32(127.5)) / np.float32(128.0)).transpose(0, 3, 1, 2))

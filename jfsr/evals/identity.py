@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from jfsr import metrics
+from jfsr import metrics, verification
 from jfsr.evals.faces import METHODS, Faces
 
 Embed = Callable[[UInt8[np.ndarray, "n h w 3"]], Float[np.ndarray, "n f"]]
@@ -57,14 +57,10 @@ def run(faces: Iterable[Faces], embed: Embed) -> list[dict[str, Any]]:
     """
     rows: list[dict[str, Any]] = []
     for some in faces:
-        original = _unit(embed(some.images["original"]))
+        original = verification.unit(embed(some.images["original"]))
         for method in METHODS[1:]:
-            cosine = np.sum(original * _unit(embed(some.images[method])), axis=-1)
+            cosine = np.sum(original * verification.unit(embed(some.images[method])), axis=-1)
             for i, name in enumerate(some.names):
                 row: dict[str, Any] = {"position": int(some.position[i]), "name": name, "method": method}
                 rows.append({**row, "identity_cosine": float(cosine[i])})
     return rows
-
-
-def _unit(x: Float[np.ndarray, "n f"]) -> Float[np.ndarray, "n f"]:
-    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)

@@ -38,7 +38,10 @@ def reader(ruler: Any, variables: Any) -> Read:
 
 
 def in_chunks(
-    program: Callable[[Float[np.ndarray, "c h w 3"]], Any], images: UInt8[np.ndarray, "n h w 3"], *, width: tuple[int, ...]
+    program: Callable[[Float[np.ndarray, "c h w 3"]], Any],
+    images: UInt8[np.ndarray, "n h w 3"],
+    *,
+    width: tuple[int, ...],
 ) -> Float[np.ndarray, "n ..."]:
     """Runs a program on 8-bit faces, :data:`CHUNK` at a time, the last time with copies of the last face.
 

@@ -118,9 +118,7 @@ def train_step(
     return new, metrics | {"rate": rate, "skipped": new.skipped, "bad_run": new.bad_run}
 
 
-def decide(
-    config: Any, variables: dict, frozen: dict, images: Float[Array, "b 128 128 3"]
-) -> Float[Array, " b"]:
+def decide(config: Any, variables: dict, frozen: dict, images: Float[Array, "b 128 128 3"]) -> Float[Array, " b"]:
     """Probability that a face needs super-resolution.
 
     Args:

@@ -7,11 +7,14 @@ import importlib
 
 # Published sets, by the reader's name: the file that describes each.
 MODULES = {
+    "300w_lp": "w300lp",
     "aflw2000": "aflw2000",
+    "biwi": "biwi",
     "celeba": "celeba",
     "celeba_wild": "celeba_wild",
     "cfp": "cfp",
     "lfw": "lfw",
+    "pointing04": "pointing04",
     "vggface2": "vggface2",
 }
 NAMES = tuple(MODULES)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from jfsr.data import records
+from jfsr.data.datasets.matfile import points_of, pose_of, read_mat
 from jfsr.data.datasets.official import Entry, Official, Split
 
 
@@ -27,28 +28,15 @@ def scan(root: pathlib.Path, split: str) -> Split:
 
 def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
     """Pose and landmarks of one ``.mat``."""
-    pose, points = read_mat((root / entry.image).with_suffix(".mat"))
+    file = (root / entry.image).with_suffix(".mat")
+    mat = read_mat(file, "Pose_Para", "pt3d_68")
+    points = points_of(mat["pt3d_68"][:2].T, file)
     return {
-        "pose_deg": pose,
+        "pose_deg": pose_of(mat["Pose_Para"], file),
         "landmarks_px": points,
         "landmarks5_px": records.five_points(points),
         "visible": np.isfinite(points).all(-1),
     }
-
-
-def read_mat(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
-    """Pose in degrees (yaw, pitch, roll) [3] and landmarks in pixels [68, 2] of one ``.mat``."""
-    try:
-        import scipy.io
-    except ImportError as error:
-        raise ImportError("AFLW2000-3D's labels are .mat files, which SciPy reads: pip install scipy") from error
-    try:
-        mat = scipy.io.loadmat(path)
-        pitch, yaw, roll = np.rad2deg(mat["Pose_Para"][0][:3])
-        points = mat["pt3d_68"][:2].T.reshape(68, 2) - 1.0
-    except (OSError, KeyError, ValueError, TypeError, IndexError, NotImplementedError) as error:
-        raise records.BadRecord(f"{path}: not a .mat of AFLW2000-3D with Pose_Para and pt3d_68 ({error})") from error
-    return np.array([yaw, pitch, roll], np.float32), points.astype(np.float32)
 
 
 SPEC = Official(

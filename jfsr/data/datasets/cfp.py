@@ -1,15 +1,15 @@
 """Celebrities in Frontal-Profile: 500 people, 10 frontal and 4 profile pictures each (Sengupta et al., WACV 2016).
 
 ``Protocol/Pair_list_F.txt`` and ``Pair_list_P.txt`` list the frontal and the profile pictures, a line each: the number,
-from 1, and the path from ``Protocol``: ``1 ../Data/Images/001/frontal/01.jpg``. Splits: ``all``, ``frontal``,
+from 1, and the path from ``Protocol``: ``1 ../Data/Images/001/frontal/01.jpg``. Splits: ``full``, ``frontal``,
 ``profile``. Faces are named ``001/frontal/01.jpg``, people ``001``.
 
 ``Protocol/Split/FP/01/same.txt`` and ``diff.txt``, to ``10``, hold a fold's pairs (:func:`pairs`), 350 and 350: lines
 ``i,j``, numbers of a frontal and a profile picture; ``Split/FF`` of two frontal ones.
 
-``Data/Fiducials`` (30 points a picture, ``x,y`` a line) is not read: the authors' files do not say which point is which.
-DEVIATES: papers find and align faces by MTCNN; without points the usual crop is the central square of the picture,
-which the authors cut around the head.
+``Data/Fiducials`` (30 points a picture, ``x,y`` a line) is not read: no source that we have says which point is which.
+DEVIATES: papers find and align faces by MTCNN; without points the usual crop is ``center``, margin 1: the central
+square of a picture that the authors cut around the head.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import Any
 from jfsr.data.datasets.official import Entry, Official, Split
 from jfsr.data.pairs import Pair
 
-CROP, MARGIN = "center", 1.0
 LISTS = {"frontal": "Pair_list_F.txt", "profile": "Pair_list_P.txt"}
 KINDS = {"FP": ("frontal", "profile"), "FF": ("frontal", "frontal")}
 FOLDS = 10
@@ -30,7 +29,7 @@ IMAGES = "Data/Images"
 
 def scan(root: pathlib.Path, split: str) -> Split:
     """The pictures of the lists, in their order."""
-    views = list(LISTS) if split == "all" else [split]
+    views = list(LISTS) if split == "full" else [split]
     names = [name for view in views for name in read_list(root / "Protocol" / LISTS[view]).values()]
     entries = [Entry(name, f"{IMAGES}/{name}", name.split("/")[0]) for name in names]
     lost = {entry.name for entry in entries if not (root / entry.image).is_file()}
@@ -86,9 +85,8 @@ def pairs(root: os.PathLike | str, kind: str = "FP") -> list[Pair]:
     for pair in out:
         for name in (pair.a, pair.b):
             if not (root / IMAGES / name).is_file():
-                raise ValueError(
-                    f"cfp: the pair {pair.a}, {pair.b} of fold {pair.fold + 1} wants {name}, which is missing"
-                )
+                where = f"cfp: the pair {pair.a}, {pair.b} of fold {pair.fold + 1}"
+                raise ValueError(f"{where} wants {name}, which is missing in {root / IMAGES}")
     return out
 
 
@@ -114,14 +112,15 @@ def _pair(
 
 SPEC = Official(
     name="cfp",
-    title="Celebrities in Frontal-Profile (Sengupta et al., Frontal to Profile Face Verification in the Wild, WACV 2016)",
+    title="CFP (Sengupta et al., Frontal to Profile Face Verification in the Wild, WACV 2016)",
     home="http://www.cfpw.io/",
     layout=(
         "Data/Images/001/frontal/01.jpg … 10.jpg\nData/Images/001/profile/01.jpg … 04.jpg\n"
         "Protocol/Pair_list_F.txt\nProtocol/Pair_list_P.txt\nProtocol/Split/FP/01/same.txt, diff.txt …"
     ),
     release="1.0.0",
-    counts={"all": 7000, "frontal": 5000, "profile": 2000},  # the paper, sec. 3
+    counts={"full": 7000, "frontal": 5000, "profile": 2000},  # 500 people × (10 + 4)
     scan=scan,
     read=read,
+    pairs=pairs,
 )

@@ -1,19 +1,19 @@
 """Labeled Faces in the Wild: a folder a person, ``AJ_Cook/AJ_Cook_0001.jpg``, 250×250 (Huang et al., 2007).
 
-Read are ``lfw-deepfunneled`` (Huang et al., 2012), ``lfw_funneled`` or ``lfw``, whichever is there first, or the root
-itself where it holds the people. Faces are named ``AJ_Cook/AJ_Cook_0001.jpg`` wherever they lie.
+The pictures are those of ``lfw-deepfunneled`` (Huang et al., 2012), else of ``lfw_funneled``, else of ``lfw``, else of
+the root itself. A face is named ``AJ_Cook/AJ_Cook_0001.jpg`` in each of them.
 
 Lists, in the root or beside it:
 
 * ``peopleDevTrain.txt``, ``peopleDevTest.txt``: line 1 the number of people, then ``name<tab>pictures``: the people of
   View 1, who are splits ``view1_train`` and ``view1_test``; ``lfw-names.txt`` the same without the first line for split
-  ``all``, which without that list is what the folders hold;
+  ``full``, which without that list is what the folders hold;
 * ``pairs.txt``, View 2 (:func:`pairs`): line 1 ``10<tab>300``, then for each fold 300 lines ``name i j`` of one person
   and 300 lines ``name1 i name2 j`` of two; ``pairsDevTrain.txt``, ``pairsDevTest.txt``, View 1: line 1 ``n``, then n
   lines of one person and n of two.
 
-DEVIATES: the papers find and align faces by MTCNN; LFW has no landmarks, so the usual crop is the central 144 of 250
-pixels of deep-funneled pictures, whose eyes are level already.
+DEVIATES: IAFSR finds and aligns faces by MTCNN; LFW has no landmarks, so the usual crop is ``center``, margin 144/250,
+of deep-funneled pictures, whose eyes are level already.
 """
 
 from __future__ import annotations
@@ -29,10 +29,9 @@ from jfsr.data.pairs import Pair
 from jfsr.data.records import BadRecord
 
 SIDE = 250
-CROP, MARGIN = "center", 144 / SIDE
 PLACES = ("lfw-deepfunneled/lfw-deepfunneled", "lfw-deepfunneled", "lfw_funneled", "lfw", ".")
-PEOPLE = {"all": "lfw-names.txt", "view1_train": "peopleDevTrain.txt", "view1_test": "peopleDevTest.txt"}
-PAIRS = {"all": "pairs.txt", "view1_train": "pairsDevTrain.txt", "view1_test": "pairsDevTest.txt"}
+PEOPLE = {"full": "lfw-names.txt", "view1_train": "peopleDevTrain.txt", "view1_test": "peopleDevTest.txt"}
+PAIRS = {"full": "pairs.txt", "view1_train": "pairsDevTrain.txt", "view1_test": "pairsDevTest.txt"}
 
 
 def scan(root: pathlib.Path, split: str) -> Split:
@@ -42,19 +41,22 @@ def scan(root: pathlib.Path, split: str) -> Split:
     if "deepfunneled" not in images.resolve().name:
         notes.append(f"the folder {images.resolve().name} does not say deep-funneled, which the usual crop is made for")
     try:
-        people = read_people(find_list(root, PEOPLE[split]), header=split != "all")
+        people = read_people(find_list(root, PEOPLE[split]), header=split != "full")
     except FileNotFoundError:
-        if split != "all":
+        if split != "full":
             raise
         people = dict.fromkeys(sorted(item.name for item in os.scandir(images) if item.is_dir()), 0)
     prefix = "" if images == root else f"{images.relative_to(root).as_posix()}/"
-    entries, dropped = [], []
+    entries, dropped, unlisted = [], [], 0
     for person, count in people.items():
         there, strange = _pictures_of(images, person)
         wanted = {name_of(person, i) for i in range(1, count + 1)} if count else there
         entries += [Entry(name, prefix + name, person) for name in sorted(wanted & there)]
         dropped += [(name, "no such picture") for name in sorted(wanted - there)]
         dropped += [(name, "not named as NAME_0001.jpg in the folder NAME") for name in strange]
+        unlisted += len(there - wanted)
+    if unlisted:
+        notes.append(f"{unlisted} pictures are beyond what {PEOPLE[split]} says of a person, and left out")
     return Split(entries, dropped, notes)
 
 
@@ -100,7 +102,7 @@ def read_people(file: pathlib.Path, *, header: bool) -> dict[str, int]:
             raise ValueError(f"{file}, line {number}: a second line for {cells[0]}; keep one")
         out[cells[0]] = int(cells[1])
     if header and lines[:1] != [str(len(out))]:
-        raise ValueError(f"{file}, line 1: {lines[:1]}; it lists {len(out)} people; take a complete file")
+        raise ValueError(f"{file}, line 1: {''.join(lines[:1])!r} people, it lists {len(out)}; take a complete file")
     return out
 
 
@@ -128,8 +130,8 @@ def read_pairs(file: os.PathLike | str) -> list[Pair]:
     return [_pair(file, i + 2, line, i // count % 2 == 0, i // (2 * count)) for i, line in enumerate(lines[1:])]
 
 
-def pairs(root: os.PathLike | str, split: str = "all") -> list[Pair]:
-    """The pairs that go with a split: View 2 with 'all', View 1 with the others.
+def pairs(root: os.PathLike | str, split: str = "full") -> list[Pair]:
+    """The pairs that go with a split: View 2 with 'full', View 1 with the others.
 
     Args:
       root: LFW's folder, with the list in it or beside it.
@@ -149,9 +151,8 @@ def pairs(root: os.PathLike | str, split: str = "all") -> list[Pair]:
     for number, pair in enumerate(out, 2):
         for name in (pair.a, pair.b):
             if name not in there:
-                raise ValueError(
-                    f"{file}, line {number}: the pair {pair.a}, {pair.b} wants {name}, which {images} lacks"
-                )
+                where = f"{file}, line {number}: the pair {pair.a}, {pair.b}"
+                raise ValueError(f"{where} wants {name}, which is missing in {images}")
     return out
 
 
@@ -165,9 +166,7 @@ def _pair(file: pathlib.Path, number: int, line: str, same: bool, fold: int) -> 
     if not all(cells[i].isdecimal() and int(cells[i]) for i in (1, 3)):
         raise ValueError(f"{file}, line {number}: {line!r}; pictures are numbered from 1")
     if (cells[0] == cells[2]) != same or cells[:2] == cells[2:]:
-        raise ValueError(
-            f"{file}, line {number}: {line!r}; a face is paired with another, of {'one' if same else 'two'}"
-        )
+        raise ValueError(f"{file}, line {number}: {line!r}; these are no two faces of {'one' if same else 'two'}")
     return Pair(name_of(cells[0], int(cells[1])), name_of(cells[2], int(cells[3])), same, fold)
 
 
@@ -189,8 +188,9 @@ SPEC = Official(
         "peopleDevTrain.txt\npeopleDevTest.txt (for View 1)"
     ),
     release="1.0.0",
-    # 5,749 people; View 1: 4,038 and 1,711 (TR 07-49, sec. 4).
-    counts={"all": 13_233, "view1_train": 9_525, "view1_test": 3_708},
+    # 5,749 people; View 1 splits them in 4,038, whose pictures we counted, and the other 1,711.
+    counts={"full": 13_233, "view1_train": 9_525, "view1_test": 3_708},
     scan=scan,
     read=read,
+    pairs=pairs,
 )

@@ -1,0 +1,150 @@
+"""BIWI Kinect head pose: 24 recordings of people turning their heads before a Kinect (Fanelli et al., IJCV 2013).
+
+In a folder a recording, ``faces_0/01`` to ``24`` (``hpdb/01`` in the authors' archive): ``frame_00003_rgb.png``
+640×480; ``frame_00003_pose.txt``, three lines of the head's rotation R, an empty one, the head's centre in mm;
+``rgb.cal``, three lines of the colour camera's matrix K, four numbers of distortion, three lines of the rotation and
+one of the translation (mm) from the depth camera, whose frame everything else is in, and the picture's size.
+
+Angles are Hopenet's (:func:`jfsr.geometry.pose_from_biwi`), by which the papers report: **in the depth camera's frame**
+as the file gives it. The colour camera is turned against it by about 1° (by the ``rgb.cal`` of recording 12), which
+the tables do not correct.
+
+``box_px`` is no detector's, as the set has none: it is ``FACE_MM`` around the head's centre as the colour camera sees
+it. DEVIATES: Hopenet takes Dockerface's boxes, which follow the face where it turns away from the head's centre, and
+lists 15,667 frames of the 15,678. Usual crop: ``hopenet_biwi``.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from jfsr import geometry
+from jfsr.data.datasets.official import Entry, Official, Split
+from jfsr.data.records import BadRecord
+
+PLACES = ("faces_0", "hpdb", "kinect_head_pose_db/hpdb", ".")
+RECORDINGS = tuple(f"{i:02}" for i in range(1, 25))
+# Recordings of people who have an earlier one, so that 20 people are left (as Hugging Face's reader has it).
+AGAIN = {"15": "03", "18": "05", "21": "02", "22": "07"}
+# Width and height of a detector's box on a face at the head's distance: ear to ear, hairline to chin.
+FACE_MM = (150.0, 190.0)
+CALIBRATION = (3, 3, 3, 4, 3, 3, 3, 3, 2)  # numbers in each line of rgb.cal that is not empty
+TOLERANCE = 1e-3  # of R's rows being of length 1 and at right angles: the files have six digits
+
+Calibration = tuple[tuple[float, ...], ...]
+
+
+def scan(root: pathlib.Path, split: str) -> Split:
+    """The frames of every recording; one without its pose, or without ``rgb.cal`` beside it, is dropped."""
+    base = next((root / place for place in PLACES if (root / place).is_dir() and _recordings(root / place)), None)
+    if base is None:
+        raise FileNotFoundError(f"no folder 01 to 24 in {root} or {', '.join(PLACES[:-1])}")
+    there = _recordings(base)
+    entries, dropped, notes = [], [], []
+    lost = [number for number in RECORDINGS if number not in there]
+    if lost:
+        notes.append(f"recordings {', '.join(lost)} are not in this copy")
+    for number in there:
+        files = {file.name for file in (base / number).iterdir()}
+        frames = sorted({name[: -len(end)] for end in ("_rgb.png", "_pose.txt") for name in files if name.endswith(end)})
+        calibration = read_calibration(base / number / "rgb.cal") if "rgb.cal" in files else None
+        if calibration and any(calibration[3]):
+            notes.append(f"the colour camera of recording {number} has distortion, which the boxes leave out")
+        for frame in frames:
+            name = f"{number}/{frame}_rgb.png"
+            if f"{frame}_rgb.png" not in files:
+                dropped.append((name, "no picture for this pose"))
+            elif f"{frame}_pose.txt" not in files:
+                dropped.append((name, "no _pose.txt beside it"))
+            elif calibration is None:
+                dropped.append((name, "no rgb.cal beside it"))
+            else:
+                path = (base / name).relative_to(root).as_posix()
+                entries.append(Entry(name, path, AGAIN.get(number, number), calibration))
+    return Split(entries, dropped, notes)
+
+
+def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
+    """Pose and box of one frame."""
+    picture = root / entry.image
+    file = picture.with_name(picture.name.replace("_rgb.png", "_pose.txt"))
+    R, centre_mm = read_pose(file)
+    x, y, pixels_per_mm = project(centre_mm, entry.data)
+    width, height = entry.data[-1]
+    if not (pixels_per_mm > 0 and 0 <= x < width and 0 <= y < height):
+        raise BadRecord(f"{file}: the head's centre lies outside the picture")
+    half = np.array(FACE_MM) / 2 * pixels_per_mm
+    box = np.concatenate([[x, y] - half, [x, y] + half]) + 0.5  # pixel centres are at integers, boxes are edges
+    return {"pose_deg": geometry.pose_from_biwi(R).astype(np.float32), "box_px": box.astype(np.float32)}
+
+
+def read_pose(file: pathlib.Path) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"]]:
+    """Rotation and head centre in mm, in the depth camera's frame; BadRecord names the rule that the file breaks."""
+    try:
+        numbers = np.array([float(cell) for cell in file.read_text(encoding="ascii").split()])
+    except (OSError, ValueError) as error:
+        raise BadRecord(f"{file}: not three lines of R and one of the head's centre") from error
+    if len(numbers) != 12 or not np.isfinite(numbers).all():
+        raise BadRecord(f"{file}: not three lines of R and one of the head's centre")
+    R = numbers[:9].reshape(3, 3)
+    if np.abs(R @ R.T - np.eye(3)).max() > TOLERANCE or np.linalg.det(R) < 0:
+        raise BadRecord(f"{file}: R is no rotation")
+    return R, numbers[9:]
+
+
+def read_calibration(file: pathlib.Path) -> Calibration:
+    """The numbers of each line of ``rgb.cal``, see ``CALIBRATION``; ValueError with the line that is malformed."""
+    lines = [(n, line) for n, line in enumerate(file.read_text(encoding="ascii").splitlines(), 1) if line.strip()]
+    form = "it holds K (3 lines of 3), distortion (4), rotation (3 lines of 3), translation (3), width and height"
+    if len(lines) != len(CALIBRATION):
+        raise ValueError(f"{file}: {len(lines)} lines of numbers, not {len(CALIBRATION)}; {form}")
+    rows = []
+    for (number, line), count in zip(lines, CALIBRATION, strict=True):
+        try:
+            row = tuple(float(cell) for cell in line.split())
+        except ValueError:
+            row = ()
+        if len(row) != count:
+            raise ValueError(f"{file}, line {number}: {line.strip()!r}; {form}")
+        rows.append(row)
+    return tuple(rows)
+
+
+def project(point_mm: Float[np.ndarray, "3"], calibration: Calibration) -> tuple[float, float, float]:
+    """Where the colour camera sees a point of the depth camera's frame.
+
+    The Kinect's colour lens lies 24 mm to the depth camera's right, and ``rgb.cal`` has -24 for x: it carries a point
+    into the colour camera's frame, ``rotation @ point + translation``.
+
+    Returns:
+      (x, y) in pixels, and how many pixels a mm has at that distance, not above 0 for a point behind the camera.
+    """
+    K, rotation, translation = (np.array(calibration[a:b]) for a, b in ((0, 3), (4, 7), (7, 8)))
+    point = rotation @ point_mm + translation[0]
+    u, v, depth = K @ point
+    if depth <= 0:
+        return float("nan"), float("nan"), 0.0
+    return float(u / depth), float(v / depth), float(K[0, 0] / depth)
+
+
+def _recordings(base: pathlib.Path) -> list[str]:
+    return [number for number in RECORDINGS if (base / number).is_dir()]
+
+
+SPEC = Official(
+    name="biwi",
+    title="Biwi Kinect Head Pose (Fanelli et al., Random Forests for Real Time 3D Face Analysis, IJCV 2013)",
+    home="https://icu.ee.ethz.ch/research/datsets.html",
+    layout=(
+        "faces_0/01/frame_00003_rgb.png …\nfaces_0/01/frame_00003_pose.txt …\nfaces_0/01/rgb.cal\n"
+        "… to 24; or hpdb/01 …"
+    ),
+    release="1.0.0",
+    counts={"full": 15_678},
+    scan=scan,
+    read=read,
+)
