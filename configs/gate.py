@@ -1,7 +1,11 @@
 """Training the quality gate of MSGAN's Table 3, see jfsr/methods/gate.py.
 
-Variants: base (default: HopeNet's features, 300W-LP) | quick (our small pose network, synthetic heads: about a minute on
-two CPU cores) | faces (LightPose's features, a folder of faces: data.sources.faces.dir, val.source.dir) | debug.
+Variants, joined by commas after the colon, with key=value overrides anywhere among them::
+
+    base (default)              HopeNet's features on 300W-LP
+    quick                       our small pose network on synthetic heads: about a minute on two CPU cores
+    faces                       LightPose on a folder of faces (data.sources.faces.dir, val.source.dir)
+    debug                       quick in seconds
 
 300W-LP is read from where 'jfsr data build 300w_lp --from FOLDER' put it, or from data.sources.faces.dir=FOLDER.
 """

@@ -62,6 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     build.add_argument("name", help="see 'jfsr data list'")
     build.add_argument("--from", dest="source", help="the folder with the official files")
     build.add_argument("--dir", default="", help="TFDS's data folder, by default its own")
+    build.add_argument("--splits", default="", help="which, joined by commas (default: all that are there)")
     build.add_argument("--workers", type=int, default=0, help="how many read at once (default: one per core)")
     build.set_defaults(run=_data_build)
     check = actions.add_parser("check", help="read every image and label and say what is wrong; writes nothing")
@@ -258,7 +259,10 @@ def _data_build(args: argparse.Namespace) -> None:
         print(f"{builder.data_path}: {builder.info.splits}")
         return
     spec = _spec(args.name)
-    builder, accounts = official.build(spec, _official_folder(args, spec), dir=args.dir, workers=args.workers)
+    splits = tuple(spec.split(name) for name in args.splits.split(",") if name)
+    builder, accounts = official.build(
+        spec, _official_folder(args, spec), dir=args.dir, splits=splits, workers=args.workers
+    )
     for account in accounts:
         print(account.text())
     print(f"{builder.data_path}: every name that was left out is in report.json")

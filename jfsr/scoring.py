@@ -108,6 +108,9 @@ class Judges:
         return out
 
 
+NOBODY = "as neither the run nor the table names a network for it"
+
+
 def judge(kind: str, chosen: str | None, system: System, protocol: Protocol) -> tuple[Any, str]:
     """The network of a kind for a table: the one chosen, else the run's own, else the paper's; and why there is none.
 
@@ -128,7 +131,7 @@ def judge(kind: str, chosen: str | None, system: System, protocol: Protocol) -> 
         return zoo.load(chosen or own), ""
     name = own or dict(protocol.networks).get(kind, "")
     if not name:
-        return None, f"neither the run nor the table names a network of this kind; give --{kind}"
+        return None, NOBODY
     try:
         return zoo.load(name), ""
     except zoo.MissingWeights as error:
@@ -239,7 +242,10 @@ def _faces(system: System, judges: Judges, protocol: Protocol, *, limit: int) ->
     read = pose.reader(*judges.pose) if judges.pose else None
     embed = identity.reader(*judges.identity) if judges.identity else None
     distance = restoration.distance(*judges.perceptual) if judges.perceptual else None
-    notes = [f"{kind.capitalize()} not scored: {why}" for kind, why in judges.notes.items()]
+    unnamed = [kind for kind, why in judges.notes.items() if why == NOBODY]
+    notes = [f"{kind.capitalize()} not scored: {why}" for kind, why in judges.notes.items() if why and why != NOBODY]
+    if unnamed:
+        notes.append(f"Not scored, {NOBODY}: {', '.join(f'{kind} (--{kind})' for kind in unnamed)}")
     parts: list[list[dict[str, Any]]] = [[] for _ in range(7)]
     quality, poses, second, gated, small, same, points = parts
     for some in compared(system, data):

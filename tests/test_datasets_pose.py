@@ -174,7 +174,7 @@ def test_300w_lp_is_read_as_its_authors_publish_it(tmp_path):
 
 def test_300w_lps_landmarks_are_pts_3d_and_without_them_pt2d(tmp_path):
     ramp = np.stack([np.linspace(1, 60, 68), np.linspace(60, 1, 68)], -1)  # Matlab's first to last pixel
-    lp_face(tmp_path, "AFW", "AFW_1_1_0", pose=para(0, 0, 0), points=ramp + [0, 99], variants=ramp)
+    lp_face(tmp_path, "AFW", "AFW_1_1_0", pose=para(0, 0, 0), points=ramp + np.array([0, 99]), variants=ramp)
     missing = ramp.copy()
     missing[3] = -1
     lp_face(tmp_path, "AFW", "AFW_1_1_1", pose=para(30, 0, 0), points=missing)
@@ -358,10 +358,13 @@ def test_a_rendered_biwi_head_lies_in_its_box_and_looks_where_its_pose_says(kine
     found = [(weight * axis).sum() / weight.sum() for axis in (column, row)]
     x0, y0, x1, y1 = record["box_px"]
     np.testing.assert_allclose([(x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2], found, atol=0.05)
-    # The convention's blue axis points to the nose; perspective and the 1° between the cameras leave a few pixels.
-    blue = np.asarray(geometry.rotation_from_pose(jnp.asarray(record["pose_deg"])))[:2, 2]
-    pixels = 100 * (x1 - x0) / biwi.FACE_MM[0]
-    np.testing.assert_allclose(nose - middle, blue * pixels, atol=8)
+    # 100 mm along the convention's blue axis (z towards the viewer) is the nose; the 1° between the cameras is left.
+    blue = np.asarray(geometry.rotation_from_pose(jnp.asarray(record["pose_deg"])))[:, 2] * 100
+    scale = (x1 - x0) / biwi.FACE_MM[0]  # pixels per mm at the head
+    depth, axis = K[0, 0] / scale, K[:2, 2]
+    wanted = axis + K[0, 0] * ((middle - axis) / scale + blue[:2]) / (depth - blue[2])
+    np.testing.assert_allclose(nose, wanted, atol=2.5)
+    assert np.abs(nose - middle).max() > 15 or angles == (0, 0, 0)
 
 
 def test_biwi_names_what_is_missing_or_broken(kinect, tmp_path):
@@ -415,7 +418,7 @@ def test_biwi_is_found_in_the_authors_archive_too(kinect):
     assert len(reader("biwi", kinect / "hpdb")) == 4
     (kinect / "hpdb/12/rgb.cal").write_text(CAL.replace("0 0 0 0", "0.1 0 0 0"))
     assert "the colour camera of recording 12 has distortion" in reader("biwi", kinect).notes[1]
-    with pytest.raises(ValueError, match="no folder 01 to 24 in .*expected to hold\nfaces_0/01/frame_00003_rgb"):
+    with pytest.raises(ValueError, match=r"no folder 01 to 24 in .*expected to hold\nfaces_0/01/frame_00003_rgb"):
         reader("biwi", kinect / "hpdb/12")
 
 
@@ -477,5 +480,5 @@ def test_pointing04_names_what_is_missing_or_broken(pointing, tmp_path):
         "Person01/person01100-90+0.jpg": "no line Face with centre x, centre y, width and height after it",
         "Person01/person01146+0+15.jpg": "a box without width or height",
     }
-    with pytest.raises(ValueError, match="no folder Person01 in .*expected to hold\nPerson01/person01100-90"):
+    with pytest.raises(ValueError, match=r"no folder Person01 in .*expected to hold\nPerson01/person01100-90"):
         reader("pointing04", base)

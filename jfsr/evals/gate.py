@@ -79,9 +79,9 @@ def score(
 
     Returns:
       One row per face, input and selection: ``scale`` of the system; ``input``, the side of the input in pixels;
-      ``selection``; ``used``, the version that was read; ``needs_sr``, the gate's probability, and ``right``, 1 where it
-      decided rightly, else 0 (both NaN where no gate was asked); and the columns of :func:`jfsr.evals.pose.run`, its
-      ``method`` being 'INPUT/SELECTION'.
+      ``selection``; ``used``, the version that was read; ``needs_sr``, the gate's probability, and ``right``, 1 where
+      it decided rightly, else 0 (both NaN where no gate was asked); and the columns of :func:`jfsr.evals.pose.run`,
+      its ``method`` being 'INPUT/SELECTION'.
     """
     size, side = some.images["original"].shape[1], some.lr.shape[1]
     nobody, everybody = np.zeros(len(some.names), bool), np.ones(len(some.names), bool)

@@ -1,8 +1,8 @@
-"""The gate of MSGAN's Table 3: does this face need super-resolution before its pose is read?
+"""The gate of MSGAN's Table 3, which decides whether a face needs super-resolution before its pose is read.
 
-A binary classifier on the features of the frozen pose network ("2) Model selection" of the paper): class 0 the original
-face, class 1 one that went through a low resolution and was enlarged back. The paper trains it on 300W-LP, "original
-and down-sampled images", and says no more. Ours to decide:
+A binary classifier on the features of the frozen pose network (section IV-G "2) Model selection"): class 0 the original
+face, class 1 one that went through a low resolution and was enlarged back. The paper trains it on 300W-LP, "both
+original and down-sampled images", and says no more. Ours to decide:
 
 * the classifier is an MLP on standardised features: BatchNorm, the layers ``model.widths`` with ReLU, one logit;
 * every face of a batch gives two examples, itself and its down-sampled self, so the classes are equally frequent and

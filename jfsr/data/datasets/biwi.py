@@ -50,7 +50,9 @@ def scan(root: pathlib.Path, split: str) -> Split:
         notes.append(f"recordings {', '.join(lost)} are not in this copy")
     for number in there:
         files = {file.name for file in (base / number).iterdir()}
-        frames = sorted({name[: -len(end)] for end in ("_rgb.png", "_pose.txt") for name in files if name.endswith(end)})
+        frames = sorted(
+            {name[: -len(end)] for end in ("_rgb.png", "_pose.txt") for name in files if name.endswith(end)}
+        )
         calibration = read_calibration(base / number / "rgb.cal") if "rgb.cal" in files else None
         if calibration and any(calibration[3]):
             notes.append(f"the colour camera of recording {number} has distortion, which the boxes leave out")
@@ -77,9 +79,10 @@ def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
     width, height = entry.data[-1]
     if not (pixels_per_mm > 0 and 0 <= x < width and 0 <= y < height):
         raise BadRecord(f"{file}: the head's centre lies outside the picture")
-    half = np.array(FACE_MM) / 2 * pixels_per_mm
-    box = np.concatenate([[x, y] - half, [x, y] + half]) + 0.5  # pixel centres are at integers, boxes are edges
-    return {"pose_deg": geometry.pose_from_biwi(R).astype(np.float32), "box_px": box.astype(np.float32)}
+    dx, dy = (mm / 2 * pixels_per_mm for mm in FACE_MM)
+    # Pixel centres are at integers; a box has the edges, half a pixel on.
+    box = np.array([x - dx + 0.5, y - dy + 0.5, x + dx + 0.5, y + dy + 0.5], np.float32)
+    return {"pose_deg": geometry.pose_from_biwi(R).astype(np.float32), "box_px": box}
 
 
 def read_pose(file: pathlib.Path) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"]]:
@@ -140,8 +143,7 @@ SPEC = Official(
     title="Biwi Kinect Head Pose (Fanelli et al., Random Forests for Real Time 3D Face Analysis, IJCV 2013)",
     home="https://icu.ee.ethz.ch/research/datsets.html",
     layout=(
-        "faces_0/01/frame_00003_rgb.png …\nfaces_0/01/frame_00003_pose.txt …\nfaces_0/01/rgb.cal\n"
-        "… to 24; or hpdb/01 …"
+        "faces_0/01/frame_00003_rgb.png …\nfaces_0/01/frame_00003_pose.txt …\nfaces_0/01/rgb.cal\n… to 24; or hpdb/01 …"
     ),
     release="1.0.0",
     counts={"full": 15_678},

@@ -38,7 +38,7 @@ from jfsr.data.records import BadRecord, Record
 CHUNK = 64  # entries that one worker checks at a time
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)  # there may be three million
 class Entry:
     """One face that the official files list, before its labels and picture are read.
 
@@ -386,7 +386,9 @@ class Journal:
             stream.write(json.dumps([key, findings]) + "\n")
 
 
-def build(spec: Official, root: os.PathLike | str, *, dir: str = "", workers: int = 0) -> tuple[Any, list[Account]]:
+def build(
+    spec: Official, root: os.PathLike | str, *, dir: str = "", splits: tuple[str, ...] = (), workers: int = 0
+) -> tuple[Any, list[Account]]:
     """Checks a copy and writes what can be used by TFDS, with ``report.json`` beside it.
 
     An interrupted build goes on where its check stopped; TFDS leaves no half-written set.
@@ -395,6 +397,7 @@ def build(spec: Official, root: os.PathLike | str, *, dir: str = "", workers: in
       spec: the data set.
       root: the official folder.
       dir: TFDS's data folder; '' for the default.
+      splits: which; () = all that are there. Each keeps its own copy of its pictures.
       workers: see :func:`check`.
 
     Returns:
@@ -410,7 +413,7 @@ def build(spec: Official, root: os.PathLike | str, *, dir: str = "", workers: in
         raise ValueError(f"{spec.name} is built: {builder.data_path}; remove that folder to build it anew")
     root = pathlib.Path(root).expanduser().absolute()
     journal = Journal(pathlib.Path(builder.data_dir).parent / f".{spec.name}-{spec.release}.journal")
-    accounts, absent = check(spec, root, workers=workers, journal=journal)
+    accounts, absent = check(spec, root, splits=splits, workers=workers, journal=journal)
     for account in accounts:
         account.notes += [f"split {split!r} is not in this copy" for split in absent]
         if not account.kept:
