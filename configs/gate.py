@@ -3,7 +3,7 @@
 Variants, joined by commas after the colon, with key=value overrides anywhere among them::
 
     base (default)              HopeNet's features on 300W-LP
-    quick                       our small pose network on synthetic heads: about a minute on two CPU cores
+    quick                       our small pose network on synthetic heads: half a minute on two CPU cores
     faces                       LightPose on a folder of faces (data.sources.faces.dir, val.source.dir)
     debug                       quick in seconds
 

@@ -17,7 +17,7 @@ from jfsr.metrics import to_8bit
 Picture = UInt8[np.ndarray, "_ _ 3"]
 
 AXES = ((230, 40, 40), (30, 170, 60), (40, 90, 240))  # x red, y green, z blue, as Hopenet's draw_axis
-LABELS = {"original": "Original", "bicubic": "Bicubic", "ours": "Ours"}
+LABELS = {"original": "Original", "bicubic": "Bicubic", "nearest": "Nearest", "ours": "Ours"}
 PAPER, INK = (255, 255, 255), (40, 40, 46)
 FOUND, TRUE = (40, 220, 90), (235, 50, 50)
 GLOW = ((255, 70, 60), (70, 220, 90), (70, 130, 255), (255, 200, 40))  # eyes, nose, mouth, chin
@@ -130,15 +130,23 @@ def component_comparison(
     ours: UInt8[np.ndarray, "n H W 3"],
     original: UInt8[np.ndarray, "n H W 3"],
     maps: Float[np.ndarray, "n m m k"],
+    true_maps: Float[np.ndarray, "n _ _ k"] | None = None,
     *,
     cell: int = 192,
 ) -> Picture:
-    """Input | upright original | ours | ours under the estimated heatmaps, one face a row (MTUN's Fig. 3)."""
-    rows = []
-    for small, face, truth, heat in zip(lr, ours, original, maps, strict=True):
+    """Input | upright original | ours | ours under the estimated heatmaps, one face a row (MTUN's Fig. 3).
+
+    ``true_maps``, of the labels, stand on black behind the original, as in the paper.
+    """
+    rows, head = [], [f"Input {lr.shape[1]} px", "Upright", "Ours", "Ours, components"]
+    for i, (small, face, truth, heat) in enumerate(zip(lr, ours, original, maps, strict=True)):
         large = _fit(face, cell)
         rows.append([small, truth, large, draw_components(large, heat)])
-    return grid(rows, head=[f"Input {lr.shape[1]} px", "Upright", "Ours", "Ours, components"], cell=cell)
+        if true_maps is not None:
+            rows[-1].insert(2, draw_components(np.zeros((cell, cell, 3), np.uint8), true_maps[i]))
+    if true_maps is not None:
+        head.insert(2, "True components")
+    return grid(rows, head=head, cell=cell)
 
 
 # --- grids ------------------------------------------------------------------------------------------------------------
@@ -177,6 +185,44 @@ def grid(
             if captions:
                 pen.text((x + cell / 2, y + cell + line / 2), captions[i][j], INK, font=font, anchor="mm")
     return np.asarray(sheet)
+
+
+def sheet(
+    columns: Mapping[str, Sequence[Picture]], captions: Mapping[str, Sequence[str]] | None = None, *, cell: int = 192
+) -> Picture:
+    """A contact sheet by columns, one face a row.
+
+    Args:
+      columns: name -> pictures, as many in each.
+      captions: name of a column -> a line under each of its pictures.
+      cell: side in pixels of a picture; longer names are cut off.
+    """
+    font = ImageFont.load_default(size=max(12, cell // 9) - 2)  # as in a grid
+    head = []
+    for name in columns:
+        fits = next((n for n in range(len(name), 0, -1) if font.getlength(name[:n]) <= cell), len(name))
+        head.append(name if fits == len(name) else f"{name[: fits - 1]}…")
+    count = len(next(iter(columns.values())))
+    under = [[(captions or {}).get(name, [""] * count)[i] for name in columns] for i in range(count)]
+    return grid(list(zip(*columns.values(), strict=True)), head=head, captions=under if captions else (), cell=cell)
+
+
+def pose_sheet(
+    columns: Mapping[str, tuple[UInt8[np.ndarray, "n _ _ 3"], Float[np.ndarray, "n 3"] | None]], *, cell: int = 192
+) -> Picture:
+    """Faces with the head's axes drawn and yaw / pitch / roll below, one face a row (MSGAN Figs. 10, 11).
+
+    Args:
+      columns: name -> faces and their (yaw, pitch, roll) in degrees; None: neither axes nor angles.
+      cell: side in pixels of a picture.
+    """
+    pictures, captions = {}, {}
+    for name, (faces, poses) in columns.items():
+        pictures[name] = list(faces)
+        if poses is not None:
+            pictures[name] = [draw_axes(_fit(face, cell), pose) for face, pose in zip(faces, poses, strict=True)]
+            captions[name] = [_angles(pose) for pose in poses]
+    return sheet(pictures, captions, cell=cell)
 
 
 def sample_grid(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 
 import numpy as np
@@ -10,8 +9,6 @@ from PIL import Image
 
 from jfsr.data import records
 from jfsr.data.datasets import official
-
-os.environ.setdefault("TFDS_DISABLE_PROGRESS_BAR", "1")  # keeps the tests' log short
 
 
 def write_image(path: pathlib.Path, size: tuple[int, int] = (48, 40), seed: int = 0) -> np.ndarray:

@@ -440,3 +440,17 @@ def test_spectral_norm_divides_by_the_largest_singular_value(patch):
         capture_intermediates=lambda module, _: module.name == "spectral1",
     )[1]["intermediates"]["spectral1"]["__call__"][0]
     np.testing.assert_allclose(got, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 4), (1, 1, 1, 2), (1, 8, 8, 3)])
+def test_deconv_is_the_transposed_convolution_and_so_are_its_gradients(shape):
+    ours, theirs = layers.Deconv(6), nn.ConvTranspose(6, (4, 4), strides=(2, 2))
+    x = jax.random.normal(jax.random.key(0), shape)
+    variables = theirs.init(jax.random.key(1), x)
+    variables = jax.tree.map(lambda v: v + 0.1, variables)  # a bias that is not zero
+    assert jax.tree.map(jnp.shape, ours.init(jax.random.key(1), x)) == jax.tree.map(jnp.shape, variables)
+    np.testing.assert_allclose(ours.apply(variables, x), theirs.apply(variables, x), atol=1e-5)
+    weigh = jax.random.normal(jax.random.key(2), (shape[0], 2 * shape[1], 2 * shape[2], 6))
+    grad = lambda module: jax.grad(lambda v, x: jnp.sum(weigh * module.apply(v, x) ** 2), argnums=(0, 1))(variables, x)
+    for a, b in zip(jax.tree.leaves(grad(ours)), jax.tree.leaves(grad(theirs)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)

@@ -79,7 +79,7 @@ class MTUNGenerator(nn.Module):
         if self.skip not in ("none", "aligned"):
             raise ValueError(f"MTUNGenerator: skip is 'none' or 'aligned', got {self.skip!r}")
         at16, at8, at32, at64, at128 = self.widths
-        up = lambda width, name: nn.ConvTranspose(width, (4, 4), strides=(2, 2), dtype=self.dtype, name=name)
+        up = lambda width, name: layers.Deconv(width, dtype=self.dtype, name=name)
 
         first = nn.relu(layers.conv3x3(at16, dtype=self.dtype, name="encode1")(lr))
         x = nn.Conv(at8, (4, 4), strides=2, padding=1, dtype=self.dtype, name="encode2")(first)

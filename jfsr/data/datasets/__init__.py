@@ -7,15 +7,20 @@ import importlib
 
 # Published sets, by the reader's name: the file that describes each.
 MODULES = {
+    "300w": "w300",
     "300w_lp": "w300lp",
+    "aflw": "aflw",
     "aflw2000": "aflw2000",
     "biwi": "biwi",
     "celeba": "celeba",
     "celeba_wild": "celeba_wild",
     "cfp": "cfp",
+    "helen194": "helen194",
     "lfw": "lfw",
+    "menpo": "menpo",
     "pointing04": "pointing04",
     "vggface2": "vggface2",
+    "wider_face": "wider_face",
 }
 NAMES = tuple(MODULES)
 

@@ -1,0 +1,209 @@
+"""AFLW: faces from Flickr with up to 21 landmarks and a coarse pose (Koestinger et al., ICCV Workshops 2011).
+
+``data/aflw.sqlite`` (of ``aflw-db.tar.gz``) and the pictures ``data/flickr/0``, ``2``, ``3``. Read are ``Faces``
+(face_id, file_id, …), ``FaceImages`` (file_id, filepath ``0/image00002.jpg``, …), ``FaceRect`` (face_id, x, y, w, h, …),
+``FacePose`` (face_id, roll, pitch, yaw in radians, …), ``FeatureCoords`` (face_id, feature_id, x, y, …) and
+``FeatureCoordTypes`` (feature_id, descr, …). Split ``all`` has every face of the database: 25,993 in 21,997 pictures,
+as the authors' paper says.
+
+Splits ``train`` and ``test`` are those of JASRNet and SBR, 20,000 and 4,386 faces: the 24,386 of AFLW-19 (Zhu et al.,
+Unconstrained Face Alignment via Cascaded Compositional Learning, CVPR 2016), in ``AFLWinfo_release.mat``, beside the
+database or in the root: ``nameList``, ``bbox`` (left, right, top, bottom), ``data`` (19 x, then 19 y: the 21 without
+the ears, hidden ones placed by hand) and ``ra``, the order whose first 20,000 are for training. It has no poses.
+
+The 68 landmarks are unknown. ``landmarks5_px`` are ``LeftEyeCenter`` (the viewer's left), ``RightEyeCenter``,
+``NoseCenter``, ``MouthLeftCorner`` and ``MouthRightCorner``, NaN where the authors gave none (hidden); coordinates are
+taken as they stand, counted from 0. A face is named by its picture, ``0/image00002.jpg``, further ones of a picture
+``…#2``, numbered within the database or within that list. The square of ``REGION`` sides of its rectangle is kept.
+
+**Angles**: the roll's sign is turned, yaw and pitch stand, as Hopenet's loader (deep-head-pose, ``datasets.AFLW``) has
+them. As this was written without the set at hand, :func:`sign_notes` compares each angle with the landmarks of the copy
+that is read, and says so where they disagree. The authors call the poses coarse: a mean head, fitted by POSIT.
+
+Usual crop: ``box``, margin 1.2.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import pathlib
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from jfsr import geometry
+from jfsr.data.datasets.matfile import read_mat
+from jfsr.data.datasets.official import Entry, Official, Split
+
+FIVE = ("LeftEyeCenter", "RightEyeCenter", "NoseCenter", "MouthLeftCorner", "MouthRightCorner")
+FIVE_OF_19 = [7, 10, 13, 15, 17]
+TRAIN = 20_000
+REGION = 3.0
+PLACES = ("data", "aflw/data", ".")
+ALL_SIDES = 30  # faces below which a correlation says nothing
+
+UNKNOWN = (np.nan,) * 3
+
+
+def scan(root: pathlib.Path, split: str) -> Split:
+    """The faces of the database, in its order, or those of AFLW-19's list."""
+    base = next((root / place for place in PLACES if (root / place / "flickr").is_dir()), None)
+    if base is None:
+        raise FileNotFoundError(f"no folder flickr in {', '.join(str(root / place) for place in PLACES)}")
+    faces, notes = read_database(base / "aflw.sqlite") if split == "all" else (read_list(root, base, split), [])
+    there = {file.relative_to(base / "flickr").as_posix() for file in (base / "flickr").rglob("*.*")}
+    entries, dropped = [], []
+    for name, picture, box, pose, points in faces:
+        if picture not in there:
+            dropped.append((name, "no such picture"))
+        elif not np.isfinite(box).all():
+            dropped.append((name, "no face rectangle"))
+        elif min(box[2:]) <= 0:
+            dropped.append((name, "face rectangle without width or height"))
+        else:
+            path = (base / "flickr" / picture).relative_to(root).as_posix()
+            entries.append(Entry(name, path, data=(*box, *pose, *points)))
+    return Split(entries, dropped, notes)
+
+
+def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
+    """Box, pose and five points."""
+    x, y, width, height, yaw, pitch, roll, *points = entry.data
+    return {
+        "pose_deg": np.array([yaw, pitch, roll], np.float32),
+        "landmarks5_px": np.array(points, np.float32).reshape(5, 2),
+        "box_px": np.array([x, y, x + width, y + height], np.float32),
+    }
+
+
+# Name, picture below flickr, (x, y, width, height), (yaw, pitch, roll) in degrees, ten coordinates.
+Face = tuple[str, str, tuple[float, ...], tuple[float, ...], tuple[float, ...]]
+
+
+def read_database(file: pathlib.Path) -> tuple[list[Face], list[str]]:
+    """Every face of ``aflw.sqlite``, by its number, and notes on the poses.
+
+    Raises:
+      FileNotFoundError: no such file.
+      ValueError: it is no database, or not this one.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"no {file}; it is in aflw-db.tar.gz")
+    try:
+        with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            rows = lambda query: database.execute(query).fetchall()
+            faces = rows("SELECT face_id, file_id FROM Faces ORDER BY face_id")
+            pictures = dict(rows("SELECT file_id, filepath FROM FaceImages"))
+            boxes = {face: box for face, *box in rows("SELECT face_id, x, y, w, h FROM FaceRect")}
+            poses = {face: pose for face, *pose in rows("SELECT face_id, yaw, pitch, roll FROM FacePose")}
+            query = (
+                "SELECT c.face_id, t.descr, c.x, c.y FROM FeatureCoords c JOIN FeatureCoordTypes t USING (feature_id)"
+            )
+            points = {(face, which): (x, y) for face, which, x, y in rows(query)}
+    except sqlite3.Error as error:
+        raise ValueError(f"{file}: not AFLW's database ({error}); take aflw.sqlite of aflw-db.tar.gz") from error
+    out, odd = [], 0
+    named = _names(pictures.get(file_id) or str(file_id) for _, file_id in faces)
+    for (face, _), (name, picture) in zip(faces, named, strict=True):
+        pose = poses.get(face, UNKNOWN)
+        if None in pose or np.abs(pose).max() > np.pi:
+            pose, odd = UNKNOWN, odd + 1
+        known = [points.get((face, which), (-1, -1)) for which in FIVE]
+        five = tuple(c for xy in known for c in (xy if xy != (-1, -1) and None not in xy else (np.nan, np.nan)))
+        box = boxes.get(face, ())
+        box = tuple(box) if box and None not in box else (np.nan,) * 4
+        out.append((name, picture, box, tuple(pose_from_aflw(*map(float, pose)).tolist()), five))
+    notes = [f"{odd:,} faces have an angle beyond ±π: their pose is unknown"] if odd else []
+    without = len(faces) - len(poses.keys() & {face for face, _ in faces})
+    notes += [f"{without:,} faces have no pose"] if without else []
+    return out, notes + sign_notes(out)
+
+
+def read_list(root: pathlib.Path, base: pathlib.Path, split: str) -> list[Face]:
+    """The faces of ``train`` or ``test`` in AFLW-19's order.
+
+    Raises:
+      ImportError: without SciPy.
+      FileNotFoundError: no list.
+      ValueError: not this list.
+    """
+    file = next((p / "AFLWinfo_release.mat" for p in (base, root) if (p / "AFLWinfo_release.mat").is_file()), None)
+    if file is None:
+        raise FileNotFoundError(f"no AFLWinfo_release.mat in {base} or {root}; it is on mmlab's page of the paper")
+    mat = read_mat(file, "bbox", "data", "ra")
+    import scipy.io
+
+    names = scipy.io.loadmat(file, variable_names=["nameList"]).get("nameList", np.empty((0, 1), object))
+    order = mat["ra"].reshape(-1).astype(int) - 1
+    count = len(names)
+    if (mat["bbox"].shape, mat["data"].shape, sorted(order)) != ((count, 4), (count, 38), list(range(count))):
+        raise ValueError(f"{file}: nameList, bbox, data and ra are not of equally many faces; take a complete file")
+    named = _names(str(name.item()) for name in names[:, 0])
+    points = mat["data"].reshape(count, 2, 19).transpose(0, 2, 1)[:, FIVE_OF_19].reshape(count, 10)
+    left, right, top, bottom = mat["bbox"].T
+    boxes = np.stack([left, top, right - left, bottom - top], -1)
+    chosen = order[:TRAIN] if split == "train" else order[TRAIN:]
+    return [(*named[i], tuple(boxes[i].tolist()), UNKNOWN, tuple(points[i].tolist())) for i in chosen]
+
+
+def pose_from_aflw(yaw: float, pitch: float, roll: float) -> Float[np.ndarray, "3"]:
+    """(yaw, pitch, roll) in degrees and 300W-LP's signs of a row of FacePose, in radians."""
+    return geometry.pose_from_para(np.array([pitch, yaw, -roll], np.float64))
+
+
+def sign_notes(faces: list[Face]) -> list[str]:
+    """For each angle whose sign does not go with the landmarks over the faces with all five and |angles| < 60°: a note.
+
+    A nose off the eyes' middle to the viewer's left, a nose near the eyes and a line between the eyes that falls to
+    the right go with yaw, pitch and roll above zero.
+    """
+    rows = np.array([(*pose, *points) for *_, pose, points in faces], np.float64).reshape(-1, 13)
+    rows = rows[np.isfinite(rows).all(-1) & (np.abs(rows[:, :3]) < 60).all(-1)]
+    if len(rows) < ALL_SIDES:
+        return []
+    left, right, nose, *corners = (rows[:, i : i + 2] for i in range(3, 13, 2))
+    eyes, mouth = (left + right) / 2, (corners[0] + corners[1]) / 2
+    across, down = right - left, mouth - eyes
+    dot = lambda a, b: (a * b).sum(-1)
+    signs = {
+        "yaw": -dot(nose - eyes, across) / dot(across, across),
+        "pitch": -dot(nose - eyes, down) / np.maximum(dot(down, down), 1e-6),
+        "roll": np.arctan2(across[:, 1], across[:, 0]),
+    }
+    with np.errstate(invalid="ignore", divide="ignore"):  # angles that are all equal have no correlation
+        found = {name: np.corrcoef(rows[:, i], signs[name])[0, 1] for i, name in enumerate(signs)}
+    return [
+        f"{name} seems to have the other sign here: by the landmarks its correlation is {value:.2f}, not above 0"
+        for name, value in found.items()
+        if value < 0
+    ]
+
+
+def _names(pictures: Iterable[str]) -> list[tuple[str, str]]:
+    """Name and picture of each face: ``#2`` for the second of a picture."""
+    seen: collections.Counter[str] = collections.Counter()
+    out = []
+    for picture in pictures:
+        seen[picture] += 1
+        out.append((picture if seen[picture] == 1 else f"{picture}#{seen[picture]}", picture))
+    return out
+
+
+SPEC = Official(
+    name="aflw",
+    title="AFLW (Koestinger et al., Annotated Facial Landmarks in the Wild, ICCV Workshops 2011)",
+    home="https://www.tugraz.at/institute/icg/research/team-bischof/lrs/downloads/aflw/",
+    layout=(
+        "data/aflw.sqlite (for split all)\ndata/flickr/0/image00002.jpg …, 2, 3\n"
+        "AFLWinfo_release.mat (for splits train and test)"
+    ),
+    release="1.0.0",
+    counts={"all": 25_993, "train": TRAIN, "test": 4386},
+    scan=scan,
+    read=read,
+    region=REGION,
+)

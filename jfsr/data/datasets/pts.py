@@ -1,0 +1,88 @@
+"""iBUG's ``.pts`` files: landmarks in a text file beside the picture, as 300W and Menpo have them.
+
+``version: 1``, ``n_points: 68``, ``{``, a line ``x y`` for each point, ``}``; copies without these four lines are read
+too. Pixels are Matlab's, counted from 1 (iBUG's own loader, ``menpo.io``, says so and subtracts 1, as we do). Every
+point has a place, hidden ones too, and counts as visible; a line ``-1 -1`` is an unknown.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from jfsr.data import records
+from jfsr.data.datasets import folder
+from jfsr.data.datasets.official import Entry
+from jfsr.data.records import BadRecord
+
+
+def read_pts(file: pathlib.Path, *, counts: tuple[int, ...] = (68,)) -> Float[np.ndarray, "n 2"]:
+    """The points of a file in our pixels, NaN = unknown.
+
+    Args:
+      file: a ``.pts``.
+      counts: how many points it may have.
+
+    Raises:
+      BadRecord: names the file and the rule that it breaks.
+    """
+    said, rows = -1, []
+    try:
+        for line in file.read_text(encoding="utf-8-sig").splitlines():
+            key, colon, value = line.partition(":")
+            if colon:
+                said = int(value) if key.strip() == "n_points" else said
+            elif line.strip() not in ("", "{", "}"):
+                x, y = line.split()
+                rows.append((float(x), float(y)))
+    except (OSError, ValueError) as error:
+        raise BadRecord(f"{file}: not a .pts, lines of x y") from error
+    points = np.array(rows, np.float64).reshape(-1, 2)
+    if said not in (-1, len(points)):
+        raise BadRecord(f"{file}: n_points is not the number of its points")
+    if len(points) not in counts:
+        raise BadRecord(f"{file}: landmarks are not {' or '.join(map(str, counts))} points")
+    if not np.isfinite(points).all():
+        raise BadRecord(f"{file}: not a .pts, lines of x y")
+    unknown = (points == -1).all(-1, keepdims=True)
+    return np.where(unknown, np.nan, points - 1.0).astype(np.float32)
+
+
+def labels_of(points: Float[np.ndarray, "68 2"]) -> dict[str, Any]:
+    """What a record says of 68 landmarks."""
+    visible = np.isfinite(points).all(-1)
+    return {"landmarks_px": points, "landmarks5_px": records.five_points(points), "visible": visible}
+
+
+def listed(root: pathlib.Path, files: list[pathlib.Path]) -> tuple[list[Entry], list[tuple[str, str]], list[str]]:
+    """Pictures and the ``.pts`` beside them.
+
+    Args:
+      root: what names are relative to.
+      files: everything in the folders that are read.
+
+    Returns:
+      Entries, in the order of their names, with the ``.pts``'s path as the data; what is dropped by which rule; notes.
+      Mirrored copies (``NAME_mirror.jpg``), which people make for training, are noted and left out: the pipeline
+      makes its own, and the published counts are without them.
+    """
+    relative = lambda file: file.relative_to(root).as_posix()
+    own = [file for file in sorted(files) if not file.stem.endswith("_mirror")]
+    labels = {file.with_suffix(""): file for file in own if file.suffix.lower() == ".pts"}
+    pictures = [file for file in own if file.suffix.lower() in folder.SUFFIXES]
+    entries, dropped, seen = [], [], set()
+    for picture in pictures:
+        stem = picture.with_suffix("")
+        if stem not in labels:
+            dropped.append((relative(picture), "no .pts beside it"))
+        elif stem in seen:
+            dropped.append((relative(picture), "a second picture beside one .pts"))
+        else:
+            entries.append(Entry(relative(picture), relative(picture), data=(relative(labels[stem]),)))
+        seen.add(stem)
+    dropped += [(relative(labels[stem]), "no picture beside it") for stem in labels if stem not in seen]
+    mirrored = sum(f.stem.endswith("_mirror") and f.suffix.lower() in folder.SUFFIXES for f in files)
+    return entries, dropped, [f"{mirrored:,} mirrored copies (_mirror) are left out"] if mirrored else []

@@ -1,0 +1,116 @@
+"""WIDER FACE: boxes of faces in pictures of 61 kinds of events (Yang et al., CVPR 2016).
+
+``WIDER_train/images/0--Parade/NAME.jpg``, ``WIDER_val/images/…``, and ``wider_face_split/wider_face_train_bbx_gt.txt``:
+for each picture a line with its path below ``images``, a line with the number of its faces, and for each face a line
+``x y width height blur expression illumination invalid occlusion pose``. A picture without faces has the number 0 and
+nevertheless a line, of ten zeros: four pictures in each of train and val. They are noted, and no faces are counted for
+them (whether the published counts do is not known). The test half comes without boxes, so there is no such split.
+
+Every box is a face, ``0--Parade/NAME.jpg`` and ``…#2``, numbered as listed. Faces are dropped that are marked invalid,
+have no width or height, or are under ``MIN_PX`` pixels wide or high, which is more than half of them: below 16 pixels
+there is less than a network of 16×16 takes. Of a picture the square of ``REGION`` box sides around the face is kept.
+Usual crop: ``box``, margin 1.3. Poses, landmarks and people are not labelled.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from jfsr.data.datasets.official import Entry, Official, Split
+
+MIN_PX = 16
+REGION = 3.0
+NUMBERS = 10  # in the line of a face: the box, and six marks
+INVALID = 7  # which of them
+
+Face = tuple[int, ...]
+
+
+def scan(root: pathlib.Path, split: str) -> Split:
+    """The boxes of a list, in its order."""
+    file = next((p for p in (root / "wider_face_split", root) if (p / _list(split)).is_file()), None)
+    if file is None:
+        raise FileNotFoundError(f"no {_list(split)} in {root / 'wider_face_split'} or {root}")
+    images = root / f"WIDER_{split}" / "images"
+    if not images.is_dir():
+        raise FileNotFoundError(f"no folder {images}")
+    there = {item.name: set(os.listdir(item)) for item in images.iterdir() if item.is_dir()}
+    entries, dropped, empty = [], [], 0
+    for picture, faces in read_boxes(file / _list(split)):
+        event, _, name = picture.partition("/")
+        missing = name not in there.get(event, ())
+        empty += not faces
+        for number, face in enumerate(faces, 1):
+            label = picture if number == 1 else f"{picture}#{number}"
+            rule = "no such picture" if missing else rule_of(face)
+            if rule:
+                dropped.append((label, rule))
+            else:
+                entries.append(Entry(label, f"WIDER_{split}/images/{picture}", data=face[:4]))
+    return Split(entries, dropped, [f"{empty:,} pictures have no face"] if empty else [])
+
+
+def rule_of(face: Face) -> str:
+    """Why a face is not used, or ''."""
+    width, height = face[2:4]
+    if face[INVALID]:
+        return "marked invalid"
+    if min(width, height) <= 0:
+        return "box without width or height"
+    return f"box under {MIN_PX} pixels" if min(width, height) < MIN_PX else ""
+
+
+def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
+    """The box."""
+    x, y, width, height = entry.data
+    return {"box_px": np.array([x, y, x + width, y + height], np.float32)}
+
+
+def read_boxes(file: pathlib.Path) -> Iterator[tuple[str, list[Face]]]:
+    """Each picture of a list and its faces; ValueError with the line that is malformed or missing."""
+    lines = enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+    for number, line in lines:
+        picture = line.strip()
+        if not picture.endswith(".jpg"):
+            raise ValueError(f"{file}, line {number}: {picture!r}; expected a picture, 0--Parade/NAME.jpg")
+        number, line = next(lines, (number + 1, ""))
+        if not line.strip().isdecimal():
+            raise ValueError(f"{file}, line {number}: {line!r}; expected the number of faces of {picture}")
+        count = int(line)
+        faces = []
+        for _ in range(max(count, 1)):  # a picture without faces has a line of zeros
+            number, line = next(lines, (number + 1, ""))
+            try:
+                face = tuple(int(cell) for cell in line.split())
+            except ValueError:
+                face = ()
+            if len(face) != NUMBERS:
+                raise ValueError(f"{file}, line {number}: {line!r}; expected the {NUMBERS} numbers of a face")
+            faces.append(face)
+        yield picture, faces if count else []
+
+
+def _list(split: str) -> str:
+    return f"wider_face_{split}_bbx_gt.txt"
+
+
+SPEC = Official(
+    name="wider_face",
+    title="WIDER FACE (Yang et al., WIDER FACE: A Face Detection Benchmark, CVPR 2016)",
+    home="http://shuoyang1213.me/WIDERFACE/",
+    layout=(
+        "WIDER_train/images/0--Parade/NAME.jpg …\nWIDER_val/images/0--Parade/NAME.jpg …\n"
+        "wider_face_split/wider_face_train_bbx_gt.txt, wider_face_val_bbx_gt.txt"
+    ),
+    release="1.0.0",
+    # Boxes; in 12,880 and 3,226 pictures.
+    counts={"train": 159_424, "val": 39_708},
+    scan=scan,
+    read=read,
+    region=REGION,
+)
