@@ -3,6 +3,9 @@
 Writes table.md, summary.json, images.csv (every face, pair or probe), report.html and its pictures. The system is a
 workdir of train.py, a bundle of 'jfsr export', or a folder of another method's images (--images). --list names the
 tables and figures and what each still needs here.
+
+--figures=msgan/f9,mtun/f3 draws the papers' figures instead: figure.png, figure.csv (the numbers behind it) and
+summary.json, each figure in its folder of eval/figures.
 """
 
 from __future__ import annotations
@@ -22,15 +25,18 @@ FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "Optional: an error unless the run was made with it.", lock_config=True)
 flags.DEFINE_string("workdir", None, "Workdir of train.py to score.")
 flags.DEFINE_string("checkpoint", None, "The same, or a bundle of 'jfsr export'.")
-flags.DEFINE_string(
-    "images", None, "Folder of another method's 128×128 results, named after the faces; with --scale."
-)
+flags.DEFINE_string("images", None, "Folder of another method's 128×128 results, named after the faces; with --scale.")
 flags.DEFINE_string("step", "best", "Which checkpoint of a workdir: best, last or a number.")
 flags.DEFINE_list("tables", None, "Tables to make, joined by commas; see --list. 'synthetic' if nothing is named.")
-flags.DEFINE_bool("list", False, "Names the tables and what they need, and ends.")
+flags.DEFINE_list("figures", None, "Figures of the papers to draw, joined by commas, instead of tables; see --list.")
+flags.DEFINE_list("beside", None, "More systems in a figure: LABEL=RUN, or LABEL=FOLDER of another method's images, …")
+flags.DEFINE_bool("list", False, "Names the tables and figures and what they need, and ends.")
 flags.DEFINE_list("compare", None, "Two result folders (or summary.json), joined by a comma, side by side; then ends.")
 flags.DEFINE_list(
-    "data", None, "Folder of the faces; for tables of several data sets READER=FOLDER,… (aflw2000=A,biwi=B)."
+    "data",
+    None,
+    "Folder of the faces; for tables of several data sets READER=FOLDER,… (aflw2000=A,biwi=B). Every figure can "
+    "be drawn of your own faces, folder=FOLDER, and of rendered ones, synthetic_heads.",
 )
 flags.DEFINE_string("split", None, "Another split than the table's.")
 flags.DEFINE_string("crop", None, "Another crop rule than the table's; see jfsr/data/crops.py.")
@@ -72,19 +78,18 @@ def run() -> None:
         print(scoring.side_by_side(FLAGS.compare).markdown())
         return
 
+    if FLAGS.figures:
+        draw()
+        return
+
     # ---- Options: everything that can be wrong is said before anything is computed.
-    if sum(map(bool, (FLAGS.workdir, FLAGS.checkpoint, FLAGS.images))) != 1:
-        raise ValueError("give the system to score: one of --workdir=DIR, --checkpoint=DIR and --images=DIR")
-    if FLAGS.images and not FLAGS.scale:
-        raise ValueError("--images needs --scale, HR over LR size: bicubic, beside it, starts from that low resolution")
-    if FLAGS.images and not FLAGS.out:
-        raise ValueError("--images needs --out, a folder for the results")
+    if FLAGS.beside:
+        raise ValueError("--beside is read by --figures alone; --compare puts the scores of two systems side by side")
+    check_system()
     chosen = tables()
 
     # ---- System and the networks that read no originals
-    import jax
-
-    jax.config.update("jax_compilation_cache_dir", str(pathlib.Path("~/.cache/jfsr/jax").expanduser()))
+    keep_programs()
     path = pathlib.Path(FLAGS.workdir or FLAGS.checkpoint or FLAGS.out)
     system = the_system(path)
     judges = second_opinions()
@@ -107,6 +112,92 @@ def run() -> None:
         print(f"{folder}: table.md, summary.json, images.csv, report.html")
 
 
+def draw() -> None:
+    """--figures: the papers' figures; those whose faces or network are not here are left out and named.
+
+    Raises:
+      ValueError: an option that is wrong, or not one figure can be drawn.
+    """
+    from jfsr import paper_figures, scoring
+
+    # ---- Options
+    if FLAGS.tables:
+        raise ValueError("--tables and --figures are two commands; give one of them")
+    names = [name.strip() for name in FLAGS.figures]
+    folders = data_folders({paper_figures.figure(name).protocol.reader for name in names})
+    fields = {"split": FLAGS.split, "crop": FLAGS.crop, "margin": FLAGS.margin}
+    found, absent = paper_figures.choose(names, folders, fields)
+    alone = not any(paper_figures.figure(name).system for name in names)  # without a system
+    alone &= not (FLAGS.workdir or FLAGS.checkpoint or FLAGS.images)
+    if alone and not FLAGS.out:
+        raise ValueError("give --out, a folder for the figures, or a system")
+    if not alone:
+        check_system()
+
+    # ---- Systems
+    keep_programs()
+    path = pathlib.Path(FLAGS.workdir or FLAGS.checkpoint or FLAGS.out)
+    system = scoring.System("no system", lambda batch: batch["lr"], FLAGS.scale or 8) if alone else the_system(path)
+    systems = {paper_figures.OURS: system, **systems_beside(system.scale)}
+
+    # ---- One figure after the other
+    for name, protocol in found.items():
+        try:
+            net = paper_figures.network(
+                name, FLAGS[paper_figures.figure(name).network or "pose"].value, system, protocol
+            )
+        except ValueError as error:
+            absent[name] = str(error)
+            continue
+        drawing, protocol = paper_figures.draw(name, protocol, systems, net, limit=FLAGS.limit)
+        folder = (pathlib.Path(FLAGS.out) if FLAGS.out else path / "eval") / "figures" / name.replace("/", "_")
+        judges = scoring.Judges()
+        if net:
+            setattr(judges, net[0].kind, net)
+        beside = {label: other.facts for label, other in systems.items() if other is not system}
+        paper_figures.write(folder, drawing, protocol, {**describe(system, judges), "beside": beside})
+        print("\n- ".join([protocol.title, *drawing.notes]))
+        print(f"{folder}: figure.png, figure.csv, summary.json")
+    if len(absent) == len(names):
+        raise ValueError("; ".join(absent.values()))
+    for note in absent.values():
+        print(f"left out: {note}", file=sys.stderr)
+
+
+def systems_beside(scale: int) -> dict[str, Any]:
+    """The systems of --beside by label: runs and bundles, and folders of images at the given scale."""
+    from jfsr import api, paper_figures, scoring
+
+    entries = [entry.partition("=") for entry in FLAGS.beside or []]
+    for label, equals, folder in entries:
+        if not equals or not folder:
+            raise ValueError(f"--beside={label}: it takes LABEL=RUN or LABEL=FOLDER")
+    paper_figures.check_labels([label for label, _, _ in entries])
+    step = int(FLAGS.step) if FLAGS.step.isdigit() else FLAGS.step
+    out = {}
+    for label, _, folder in entries:
+        is_run = (pathlib.Path(folder) / "config.json").exists()
+        out[label] = scoring.run(api.load(folder, step=step), label) if is_run else scoring.images(folder, scale=scale)
+    return out
+
+
+def check_system() -> None:
+    """ValueError unless the options name one system."""
+    if sum(map(bool, (FLAGS.workdir, FLAGS.checkpoint, FLAGS.images))) != 1:
+        raise ValueError("give the system to score: one of --workdir=DIR, --checkpoint=DIR and --images=DIR")
+    if FLAGS.images and not FLAGS.scale:
+        raise ValueError("--images needs --scale, HR over LR size: bicubic, beside it, starts from that low resolution")
+    if FLAGS.images and not FLAGS.out:
+        raise ValueError("--images needs --out, a folder for the results")
+
+
+def keep_programs() -> None:
+    """Compiled programs are kept on disk, for the next call."""
+    import jax
+
+    jax.config.update("jax_compilation_cache_dir", str(pathlib.Path("~/.cache/jfsr/jax").expanduser()))
+
+
 def tables() -> list[Any]:
     """The protocols of --tables, with the user's data; parts of a table whose data is not here are left out and named.
 
@@ -115,7 +206,8 @@ def tables() -> list[Any]:
     """
     from jfsr import protocols, scoring
 
-    folders = data_folders()
+    readers = {protocols.TABLES[p].reader for n in FLAGS.tables or [] for p in protocols.parts(n.strip())}
+    folders = data_folders(readers)
     found, absent, read = [], {}, set()
     for name in FLAGS.tables or ["synthetic"]:
         for part in protocols.parts(name.strip()):
@@ -132,7 +224,7 @@ def tables() -> list[Any]:
             else:
                 found.append(table)
     if unread := set(folders) - read:
-        given = ", ".join(folders[reader] for reader in sorted(unread))
+        given = ", ".join(folders[reader] or reader for reader in sorted(unread))
         raise ValueError(f"--data={given} is read by none of the tables {', '.join(FLAGS.tables or ['synthetic'])}")
     if FLAGS.split and all(table.reader == "folder" for table in found):
         raise ValueError(f"--split={FLAGS.split} is read by none of the tables {', '.join(FLAGS.tables)}")
@@ -143,22 +235,24 @@ def tables() -> list[Any]:
     return found
 
 
-def data_folders() -> dict[str, str]:
-    """--data by reader; one folder without a name serves every table that reads a folder, '' = any reader."""
-    from jfsr import protocols
+def data_folders(readers: set[str]) -> dict[str, str]:
+    """--data by reader, '' for the rendered heads; a folder without a name is of the one reader of what is wanted."""
     from jfsr.config import nearest
     from jfsr.data import pipeline
 
     out: dict[str, str] = {}
     for entry in FLAGS.data or []:
         reader, equals, folder = entry.partition("=")
-        if not equals or "/" in reader:
-            readers = {protocols.TABLES[p].reader for n in FLAGS.tables or [] for p in protocols.parts(n.strip())}
-            readers -= {"synthetic_heads"}
-            if len(readers) > 1:
-                several = ", ".join(sorted(readers))
-                raise ValueError(f"--data={entry}: the tables read {several}; say which: --data={min(readers)}={entry}")
-            reader, folder = next(iter(readers), "folder"), entry
+        if entry == "synthetic_heads":
+            folder = ""
+        elif not equals or "/" in reader:
+            own = sorted(readers - {"synthetic_heads"})
+            if len(own) > 1:
+                what = "figures" if FLAGS.figures else "tables"
+                raise ValueError(
+                    f"--data={entry}: the {what} read {', '.join(own)}; say which: --data={own[0]}={entry}"
+                )
+            reader, folder = next(iter(own), "folder"), entry
         if reader not in pipeline.READERS:
             raise ValueError(f"--data={entry}: no reader {reader!r}{nearest(reader, pipeline.READERS)}")
         out[reader] = folder
@@ -202,8 +296,8 @@ def second_opinions() -> Any:
 
 
 def listing() -> str:
-    """Every table and what it needs, and whether that is here."""
-    from jfsr import protocols, scoring
+    """Every table and figure and what it needs, and whether that is here."""
+    from jfsr import paper_figures, protocols, scoring
     from jfsr.frozen import zoo
 
     lines = []
@@ -213,6 +307,7 @@ def listing() -> str:
         lacking = [x for x in lacking if x]
         lines.append(f"{name:20}{table.title}" + (f"\n{'':20}  needs {'; '.join(lacking)}" if lacking else ""))
     lines += [f"{name:20}not scored: {why}" for name, why in protocols.UNSCORED.items()]
+    lines += paper_figures.listing()
     return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ Variants, joined by commas after the colon, with key=value overrides anywhere am
     faces                       reduced network on folders of real faces (data.sources.*.dir)
     debug                       anything above in seconds
 
-The paper's run: --config=configs/iafsr.py:data.sources.faces.dir=VGGFACE2,val.source.dir=FACES
+The paper's run reads VGGFace2 as `jfsr data build vggface2 --splits=train22,test` leaves it.
 """
 
 from ml_collections import ConfigDict
@@ -49,8 +49,9 @@ def base() -> ConfigDict:
     c.data = ConfigDict({"flip": 0.5, "jitter": 0.0, "shuffle": True, "degradation": "bicubic", "degrade_on": "host"})
     c.data.sources = ConfigDict()
     # DEVIATES: VGGFace2 has MTCNN's five points for every face; the crop around them is ours, the paper's is not given.
-    c.data.sources.faces = source("folder", crop="eyes_mouth", margin=1.2)
-    c.val = ConfigDict({"source": source("folder", crop="eyes_mouth", margin=1.2), "limit": 512, "batch": 32})
+    c.data.sources.faces = source("vggface2", split="train22", crop="eyes_mouth", margin=1.2)
+    people = source("vggface2", split="test", crop="eyes_mouth", margin=1.2)
+    c.val = ConfigDict({"source": people, "limit": 512, "batch": 32})
 
     c.log = ConfigDict({"every": 100, "val_every": 5000, "samples_every": 5000, "samples": 6})
     c.checkpoint = ConfigDict({"every": 5000, "keep": 3, "best": "val/identity_cosine", "mode": "max"})

@@ -8,6 +8,7 @@ Variants, joined by commas after the colon, with key=value overrides anywhere am
     ph | pfh | pfuh (default)   and with them (right half)
     aligned                     upright input as well: no misalignment
     device                      misalign and degrade on the accelerator instead of in tf.data
+    paper                       Menpo and CelebA, as 'jfsr data build' leaves them, instead of synthetic heads
     quick                       small networks, synthetic heads, no VGG: minutes on two CPU cores
     faces                       reduced networks on folders of real faces with landmarks (data.sources.*.dir)
     debug                       anything above in seconds
@@ -88,6 +89,16 @@ def _device(c):
     c.data.degrade_on = "device"
 
 
+def _paper(c):
+    # As `jfsr data build menpo` and `… celeba` leave them; CelebA has no 68 points, so its heatmaps do not count.
+    # DEVIATES: the paper draws 80 % of Menpo and of 22,000 faces of CelebA; here it is our 80 % of Menpo, and CelebA's
+    # own training part, by the same weights.
+    c.data.sources = ConfigDict()
+    c.data.sources.menpo = source("menpo", split="mtun_train", crop="landmark_box", margin=1.2, weight=8.0)
+    c.data.sources.celeba = source("celeba", split="train", crop="eyes_mouth", margin=1.2, weight=22.0)
+    c.val.source = source("celeba", split="validation", crop="eyes_mouth", margin=1.2)
+
+
 def _quick(c):
     # Small enough for two CPU cores; what is added to the turned input makes the first steps useful.
     c.model.update({"widths": (32, 64, 32, 24, 12), "heb_at": 32, "stacks": 2, "heb_features": 24, "skip": "aligned"})
@@ -135,5 +146,5 @@ VARIANTS = {
     "s1": _stacks(1), "s2": _stacks(2), "s3": _stacks(3), "s4": _stacks(4),
     "p": _losses("p"), "pf": _losses("pf"), "pfu": _losses("pfu"),
     "ph": _losses("ph"), "pfh": _losses("pfh"), "pfuh": _losses("pfuh"),
-    "aligned": _aligned, "device": _device, "quick": _quick, "faces": _faces, "debug": _debug,
+    "aligned": _aligned, "paper": _paper, "device": _device, "quick": _quick, "faces": _faces, "debug": _debug,
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import math
 
 import jax
@@ -213,6 +214,24 @@ def test_every_key_that_a_method_declares_is_read(load_config, name):
     declared = {key for key in configs.flatten(method.CONFIG) if not key.startswith("data.")}  # the pipeline's to read
     unread = declared - {key for arg in ARGS[name] for key in traced(load_config(name, arg))}
     assert not unread, f"jfsr/methods/{name}.py declares keys that it never reads"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_source_of_every_variant_is_one_that_there_is(load_config, name):
+    from jfsr.data import crops, datasets, pipeline
+    from jfsr.data.datasets import synthetic_heads
+
+    heads = {f"{size}{part}" for size in ("", "tiny/") for part in synthetic_heads.COUNTS["full"]}
+    load_config(name)
+    for arg in ("", *sys.modules[f"config_{name}"].VARIANTS):
+        config = load_config(name, arg)
+        for source in (*config.data.sources.values(), config.val.source):
+            assert source.reader in pipeline.READERS
+            assert source.crop in crops.RULES
+            if source.reader == "synthetic_heads":
+                assert source.split in heads
+            elif source.reader != "folder":
+                assert datasets.specs()[source.reader].split(source.split)
 
 
 # Together these reach every branch: x16 the smallest resolution, lpips the perceptual ruler.

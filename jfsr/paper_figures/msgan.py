@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from jfsr import figures, metrics, plots, protocols, tables, verification
 from jfsr.data import degrade
 from jfsr.evals import identity, pose
 from jfsr.paper_figures.scene import OURS, SHOWN, Chosen, Drawing, Figure, Scene, absent, lr_title
+from jfsr.protocols import Protocol
 from jfsr.tables import Rows
 
 PAIRS = 500  # of Fig. 15
@@ -56,7 +58,9 @@ def spectrum(scene: Scene) -> Drawing:
         found = {method: verification.singular_spectrum(x) for method, x in features.items()}
         panels[lr_title(scale)] = {method: s.values[: len(names) - 1] for method, s in found.items()}
         said = ", ".join(f"{plots.label(m)} {s.effective_rank:.1f}" for m, s in found.items())
-        notes.append(f"{lr_title(scale)}, dimensions that carry the features (e to the entropy of the spectrum): {said}")
+        notes.append(
+            f"{lr_title(scale)}, dimensions that carry the features (e to the entropy of the spectrum): {said}"
+        )
         for method, s in found.items():
             rows += [
                 {"lr_px": 128 // scale, "method": method, "index": i + 1, "value": float(v), "relative": float(r)}
@@ -209,7 +213,7 @@ def mixing(scene: Scene) -> Drawing:
     means = ", ".join(f"{plots.label(m)} {values.mean():.3f}" for m, values in cosines.items())
     notes = [f"{len(index)} pairs, mean cosine of {scene.reader_name}: {means}"]
     if unknown:
-        notes.append(f"{unknown} of {len(names)} faces are of unknown people: their pairs are two pictures, not surely two people")
+        notes.append(f"{unknown} of {len(names)} faces are of unknown people: two pictures, not surely two people")
     if len(index) < pairs:
         notes.append(f"Fewer than {pairs} pairs: each face is in one pair, and there are {len(names)} faces")
     kinds = {bool(s.config.weights.ip) for s in scene.systems.values() if _has_ip(s)}
@@ -256,27 +260,75 @@ def negative_pairs(identities: Int[np.ndarray, " n"] | Sequence[int], *, seed: i
 # ---- By name
 
 
-_AFLW2000 = protocols.TABLES["msgan/t2-aflw2000"]
 _POSE: dict[str, Any] = {"networks": (("pose", "hopenet"),)}
-# DEVIATES: MSGAN does not say how the faces of WIDER FACE are cropped; half as much again as the reader's usual box is
-# not enough to tell, so it is that usual box. Its faces are reduced like all others, so that every system starts alike.
-_WIDER: dict[str, Any] = {"reader": "wider_face", "split": "val", "crop": "box", "margin": 1.3, **_POSE}
-_TRAINED_ON: dict[str, Any] = {"reader": "300w_lp", "crop": "hopenet_300wlp", "margin": 0.3}
+_FACENET: dict[str, Any] = {"networks": (("identity", "facenet"),)}
+_LP: dict[str, Any] = {"reader": "300w_lp", "crop": "hopenet_300wlp", "margin": 0.3}
+# DEVIATES: MSGAN says neither which faces of WIDER FACE it shows nor how they are cropped; these are of its val half,
+# by the reader's usual box, and reduced like all others.
+_WIDER: dict[str, Any] = {"reader": "wider_face", "split": "val", "crop": "box", "margin": 1.3}
 
 
-def _of_aflw2000(name: str, title: str, **fields: Any) -> protocols.Protocol:
-    return dataclasses.replace(_AFLW2000, table=name, title=title, **fields)
+def _of(table: str, name: str, title: str, **fields: Any) -> Protocol:
+    return dataclasses.replace(protocols.TABLES[table], table=name, title=title, paper=(), **fields)
 
 
-_TITLES = {
-    "msgan/f6": "Norms of the pose network's features",
-    "msgan/f7": "Norms of MagFace's features",
-    "msgan/f8": "Degraded samples",
-    "msgan/f9": "Pose errors by angle",
-    "msgan/f10": "Poses of faces without labels",
-    "msgan/f11": "Poses beside the labels",
-    "msgan/f12": "Faces by method",
-    "msgan/f13": "Faces of WIDER FACE by method",
-    "msgan/f14": "Singular values of the pose features' covariance",
-    "msgan/f15": "Cosines of two people's faces, with and without L_ip",
-}
+def _figures() -> dict[str, Figure]:
+    aflw2000 = functools.partial(_of, "msgan/t2-aflw2000")
+    biwi = functools.partial(_of, "msgan/t2-biwi")
+    rivals = "other methods' faces: runs, or folders of their images"
+    scales = "the other scale's panel, and further methods"
+    found = (
+        Figure(
+            aflw2000("msgan/f6", "MSGAN Fig. 6: norms of the pose network's features", **_POSE),
+            norms,
+            network="pose",
+            beside=scales,
+        ),
+        Figure(
+            aflw2000("msgan/f7", "MSGAN Fig. 7: norms of MagFace's features", identity="magface", networks=()),
+            norms,
+            network="identity",
+            beside=scales,
+            instead="--identity=mobilefacenet draws that network's norms instead, under its own name",
+        ),
+        Figure(Protocol("msgan/f8", "MSGAN Fig. 8: degraded samples", **_LP), degraded, system=False),
+        Figure(
+            aflw2000("msgan/f9", "MSGAN Fig. 9: pose errors by angle", **_POSE),
+            errors,
+            network="pose",
+            beside="further methods",
+        ),
+        Figure(
+            Protocol("msgan/f10", "MSGAN Fig. 10: poses of faces without labels", **_WIDER, **_POSE),
+            poses,
+            network="pose",
+            beside="further methods",
+        ),
+        Figure(
+            aflw2000("msgan/f11", "MSGAN Fig. 11: poses beside the labels", **_POSE),
+            poses_beside_labels,
+            network="pose",
+            beside="further methods",
+        ),
+        Figure(aflw2000("msgan/f12", "MSGAN Fig. 12: faces by method", networks=()), comparison, beside=rivals),
+        Figure(
+            Protocol("msgan/f13", "MSGAN Fig. 13: faces of WIDER FACE by method", **_WIDER), comparison, beside=rivals
+        ),
+        Figure(
+            biwi("msgan/f14", "MSGAN Fig. 14: singular values of the pose features' covariance", **_POSE),
+            spectrum,
+            network="pose",
+            beside=scales,
+        ),
+        # The caption says AFLW2000, the text WIDER FACE; neither has people's names.
+        Figure(
+            aflw2000("msgan/f15", "MSGAN Fig. 15: cosines of two people's faces, with and without L_ip", **_FACENET),
+            mixing,
+            network="identity",
+            beside="a run without L_ip",
+        ),
+    )
+    return {figure.protocol.table: figure for figure in found}
+
+
+FIGURES = _figures()

@@ -47,9 +47,8 @@ class Figure:
     """A figure of a paper.
 
     Attributes:
-      title: one line for people.
-      protocol: the faces, as of a table, and the paper's networks; a named ``identity`` is the figure's own subject,
-        not to be replaced by the run's.
+      protocol: its name and title, the faces, as of a table, and the paper's networks; a named ``identity`` is the
+        figure's own subject, not to be replaced by the run's.
       draw: draws it.
       network: kind of the network that reads the faces: 'pose', 'identity' or ''.
       system: whether it shows what a system restores.
@@ -57,7 +56,6 @@ class Figure:
       instead: what to do where the paper's network is absent.
     """
 
-    title: str
     protocol: Protocol
     draw: Callable[[Scene], Drawing]
     network: str = ""
@@ -101,7 +99,8 @@ class Scene:
         upright = bool(self.protocol.misalign and self.protocol.misalign.upright)
         whole = pipeline.open_source(self.protocol, upright=upright)
         count = min(count or len(whole), self.limit or len(whole), len(whole))
-        found, reasons = {}, []
+        found: dict[int, int] = {}
+        reasons = []
         for index in np.random.default_rng(0).permutation(len(whole)).tolist():
             if len(found) == count:
                 break
@@ -155,8 +154,8 @@ class Scene:
         for label, system in self.systems.items():
             if system.scale != self.systems[OURS].scale:
                 raise ValueError(
-                    f"{self.protocol.table} compares systems of one scale: --beside={label}=… restores ×{system.scale}, "
-                    f"the other ×{self.systems[OURS].scale}"
+                    f"{self.protocol.table} compares systems of one scale: --beside={label}=… restores "
+                    f"×{system.scale}, the other ×{self.systems[OURS].scale}"
                 )
 
     def features(self) -> Read:

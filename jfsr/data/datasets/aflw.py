@@ -1,9 +1,9 @@
 """AFLW: faces from Flickr with up to 21 landmarks and a coarse pose (Koestinger et al., ICCV Workshops 2011).
 
 ``data/aflw.sqlite`` (of ``aflw-db.tar.gz``) and the pictures ``data/flickr/0``, ``2``, ``3``. Read are ``Faces``
-(face_id, file_id, …), ``FaceImages`` (file_id, filepath ``0/image00002.jpg``, …), ``FaceRect`` (face_id, x, y, w, h, …),
-``FacePose`` (face_id, roll, pitch, yaw in radians, …), ``FeatureCoords`` (face_id, feature_id, x, y, …) and
-``FeatureCoordTypes`` (feature_id, descr, …). Split ``all`` has every face of the database: 25,993 in 21,997 pictures,
+(face_id, file_id), ``FaceImages`` (file_id, filepath ``0/image00002.jpg``), ``FaceRect`` (face_id, x, y, w, h),
+``FacePose`` (face_id, roll, pitch, yaw in radians), ``FeatureCoords`` (face_id, feature_id, x, y) and
+``FeatureCoordTypes`` (feature_id, descr). Split ``all`` has every face of the database: 25,993 in 21,997 pictures,
 as the authors' paper says.
 
 Splits ``train`` and ``test`` are those of JASRNet and SBR, 20,000 and 4,386 faces: the 24,386 of AFLW-19 (Zhu et al.,
@@ -98,25 +98,23 @@ def read_database(file: pathlib.Path) -> tuple[list[Face], list[str]]:
             rows = lambda query: database.execute(query).fetchall()
             faces = rows("SELECT face_id, file_id FROM Faces ORDER BY face_id")
             pictures = dict(rows("SELECT file_id, filepath FROM FaceImages"))
-            boxes = {face: box for face, *box in rows("SELECT face_id, x, y, w, h FROM FaceRect")}
-            poses = {face: pose for face, *pose in rows("SELECT face_id, yaw, pitch, roll FROM FacePose")}
-            query = (
-                "SELECT c.face_id, t.descr, c.x, c.y FROM FeatureCoords c JOIN FeatureCoordTypes t USING (feature_id)"
-            )
-            points = {(face, which): (x, y) for face, which, x, y in rows(query)}
-    except sqlite3.Error as error:
+            boxes = {face: _numbers(row) for face, *row in rows("SELECT face_id, x, y, w, h FROM FaceRect")}
+            poses = {face: _numbers(row) for face, *row in rows("SELECT face_id, yaw, pitch, roll FROM FacePose")}
+            kinds = dict(rows("SELECT feature_id, descr FROM FeatureCoordTypes"))
+            coordinates = rows("SELECT face_id, feature_id, x, y FROM FeatureCoords")
+            points = {(face, kinds.get(kind)): _numbers(row) for face, kind, *row in coordinates}
+    except (sqlite3.Error, ValueError) as error:
         raise ValueError(f"{file}: not AFLW's database ({error}); take aflw.sqlite of aflw-db.tar.gz") from error
     out, odd = [], 0
     named = _names(pictures.get(file_id) or str(file_id) for _, file_id in faces)
     for (face, _), (name, picture) in zip(faces, named, strict=True):
         pose = poses.get(face, UNKNOWN)
-        if None in pose or np.abs(pose).max() > np.pi:
+        if np.abs(pose).max() > np.pi:
             pose, odd = UNKNOWN, odd + 1
-        known = [points.get((face, which), (-1, -1)) for which in FIVE]
-        five = tuple(c for xy in known for c in (xy if xy != (-1, -1) and None not in xy else (np.nan, np.nan)))
-        box = boxes.get(face, ())
-        box = tuple(box) if box and None not in box else (np.nan,) * 4
-        out.append((name, picture, box, tuple(pose_from_aflw(*map(float, pose)).tolist()), five))
+        five = [points.get((face, which), (-1.0, -1.0)) for which in FIVE]
+        known = [value if xy != (-1, -1) else np.nan for xy in five for value in xy]
+        box = boxes.get(face, (np.nan,) * 4)
+        out.append((name, picture, box, tuple(pose_from_aflw(*pose).tolist()), tuple(known)))
     notes = [f"{odd:,} faces have an angle beyond ±π: their pose is unknown"] if odd else []
     without = len(faces) - len(poses.keys() & {face for face, _ in faces})
     notes += [f"{without:,} faces have no pose"] if without else []
@@ -181,6 +179,10 @@ def sign_notes(faces: list[Face]) -> list[str]:
         for name, value in found.items()
         if value < 0
     ]
+
+
+def _numbers(row: Iterable[float | int | None]) -> tuple[float, ...]:
+    return tuple(np.nan if value is None else float(value) for value in row)
 
 
 def _names(pictures: Iterable[str]) -> list[tuple[str, str]]:

@@ -29,6 +29,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from jfsr import geometry
 from jfsr.config import nearest
 from jfsr.data import records
 from jfsr.data.datasets import folder
@@ -223,7 +224,7 @@ class Account:
       found: faces that the lists name.
       expected: of the complete set; 0 = unknown.
       dropped: (name, rule).
-      remarks: (name, rule) of faces that are kept, some of whose landmarks are unknown or outside.
+      remarks: (name, rule) of faces that are kept: landmarks unknown or outside, an angle beyond ±99°.
       notes: of this copy.
     """
 
@@ -336,6 +337,9 @@ def _examine(spec: Official, root: pathlib.Path, chunk: list[Entry]) -> list[Fin
             out.append((entry.name, "some landmarks unknown", True))
         if (np.abs(points[known] - [(width - 1) / 2, (height - 1) / 2]) > [width / 2, height / 2]).any():
             out.append((entry.name, "some landmarks outside the picture", True))
+        pose = record["pose_deg"]
+        if np.isfinite(pose).all() and not geometry.pose_in_range(pose):
+            out.append((entry.name, "an angle beyond ±99°, which no pose score counts", True))
     return out
 
 
