@@ -143,7 +143,7 @@ def _test_vector(cfg: ConfigDict, variables: dict[str, Any]) -> dict[str, np.nda
 def _card(cfg: ConfigDict, note: dict[str, str], scores: dict[str, float]) -> str:
     sources = cfg.data.sources
     data = "\n".join(f"- {name}: {sources[name].reader} {sources[name].split}".rstrip() for name in sources)
-    restores = cfg.get("scale", 1) > 1
+    restores = hasattr(importlib.import_module(f"jfsr.methods.{cfg.method}"), "predict")
     numbers = "\n".join(f"| {name} | {value:.4g} |" for name, value in sorted(scores.items()))
     table = f"| validation while training | |\n|---|---|\n{numbers}\n\n" if scores else ""
     use = _USE_RESTORER if restores else _USE_RULER

@@ -7,6 +7,7 @@ networks that read them. The data of a table is the user's folder, or what ``jfs
 from __future__ import annotations
 
 import dataclasses
+import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -238,6 +239,10 @@ def score(system: System, judges: Judges, protocol: Protocol, *, limit: int = 0,
 
 
 def _faces(system: System, judges: Judges, protocol: Protocol, *, limit: int) -> Scored:
+    if protocol.misalign and judges.direct:
+        raise ValueError(
+            f"--direct reads the misaligned input of {protocol.table!r}, whose labels are the upright face's"
+        )
     data = open_data(protocol, limit=limit)
     read = pose.reader(*judges.pose) if judges.pose else None
     embed = identity.reader(*judges.identity) if judges.identity else None
@@ -254,11 +259,15 @@ def _faces(system: System, judges: Judges, protocol: Protocol, *, limit: int) ->
         if judges.fsanet:
             second += [{**row, "method": f"{row['method']}@fsanet"} for row in pose.run([some], judges.fsanet)]
         if read and judges.gate:
-            gated += _gated(some, read, judges.gate)
+            gated += gate.run([some], read, judges.gate)
         small += direct.run([some], judges.direct) if judges.direct else []
         same += identity.run([some], embed) if embed else []
         points += landmarks.run([some], protocol)
     rows = tables.merge(*parts)
+    if gated:
+        right = {method: statistics.mean([r["right"] for r in gated if r["method"] == method]) for method in gate.METHODS}
+        shares = ", ".join(f"{100 * share:.1f} % of {gate.METHODS[m]}" for m, share in right.items())
+        notes.append(f"The gate decides rightly: {shares}")
     if read and all(row["dropped"] == "no pose label" for row in poses):
         notes.append(f"Pose errors not scored: no pose labels in {protocol.dir or data.source.name}")
     elif read and not judges.direct:
@@ -277,14 +286,6 @@ def _faces(system: System, judges: Judges, protocol: Protocol, *, limit: int) ->
     # The faces to show are restored again rather than kept in memory.
     restore = lambda indices: list(faces.compare(system.predict, data.batches(faces.Pick(data.source, indices))))
     return Scored(result, rows, report.pictures(rows, restore, read), data.unusable)
-
-
-def _gated(some: Faces, read: pose.Read, decide: gate.Decide) -> list[dict[str, Any]]:
-    """The rows of a gate's choice, as methods of the table: of originals, and of the low resolution."""
-    methods = {some.images["original"].shape[1]: "original+gate", some.lr.shape[1]: "ours+gate"}
-    rows = [row for row in gate.run([some], read, decide) if row["selection"] == "gate"]
-    drop = ("scale", "input", "selection")
-    return [{k: v for k, v in row.items() if k not in drop} | {"method": methods[row["input"]]} for row in rows]
 
 
 def _pairs(system: System, judges: Judges, protocol: Protocol, *, limit: int) -> Scored:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import sys
 import math
+import sys
 
 import jax
 import numpy as np

@@ -15,9 +15,10 @@ from PIL import Image
 from jfsr.data import misalign
 from jfsr.data.datasets import folder
 from jfsr.data.records import Record, Source
-from jfsr.metrics import to_8bit
+from jfsr.metrics import from_8bit, to_8bit
 
 METHODS = ("original", "bicubic", "nearest", "ours")
+CHUNK = 32  # faces per call of a frozen network's compiled program
 ENLARGED = {"bicubic": Image.Resampling.BICUBIC, "nearest": Image.Resampling.NEAREST}
 
 # What a system gives for a batch: images, or a dict with the images under 'sr' and perhaps landmarks beside them.
@@ -133,6 +134,28 @@ class FromFolder:
         if image.shape[:2] != (size, size):
             raise ValueError(f"{found[0]} is {image.shape[1]}×{image.shape[0]}; restored faces are {size}×{size}")
         return image.astype(np.float32) / 255.0
+
+
+def in_chunks(
+    program: Callable[..., Any], *images: UInt8[np.ndarray, "n h w 3"], width: tuple[int, ...], chunk: int = CHUNK
+) -> Float[np.ndarray, "n ..."]:
+    """Runs a program on 8-bit faces, always on the same number, the last time with copies of the last face.
+
+    So it compiles once, and what it says of a face does not depend on how many faces are given.
+
+    Args:
+      program: float32 faces in [0, 1], always ``chunk`` of them, as many arguments as ``images`` -> [chunk, *width].
+      images: of one size.
+      width: shape of the output for one face.
+      chunk: faces at a time.
+    """
+    out = [np.empty((0, *width), np.float32)]
+    for begin in range(0, len(images[0]), chunk):
+        parts = [from_8bit(x[begin : begin + chunk]) for x in images]
+        real = len(parts[0])
+        full = [np.concatenate([x, np.repeat(x[-1:], chunk - real, axis=0)]) for x in parts]
+        out.append(np.asarray(program(*full))[:real])
+    return np.concatenate(out)
 
 
 class Pick:

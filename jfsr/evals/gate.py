@@ -1,12 +1,11 @@
-"""What a quality gate costs and saves: MSGAN's Table 3, the pose with super-resolution never, by truth, or by the gate.
+"""What a quality gate costs and saves: the rows of MSGAN's Table 3 in which it decides.
 
-| input | selection | what the pose network reads |
+| method | input | what the pose network reads |
 |---|---|---|
-| original | none | the original |
-| original | gate | the original, or ours (of the original, down-sampled for it) where the gate asks for it |
-| low resolution | none | the bicubic enlargement |
-| low resolution | known | ours: it is known that super-resolution is needed |
-| low resolution | gate | ours where the gate asks for it, else the bicubic enlargement |
+| ``original+gate`` | the original | it, or ours (of the original, down-sampled for it) where the gate asks for it |
+| ``ours+gate`` | the low resolution | ours where the gate asks for it, else the bicubic enlargement |
+
+The other rows are those of :mod:`jfsr.evals.pose`: nothing restored, or everything, as it is known to be needed.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from jfsr.evals import pose
-from jfsr.evals.faces import Faces
+from jfsr.evals.faces import Faces, in_chunks
 from jfsr.evals.pose import Read
 from jfsr.methods import gate
 
 Decide = Callable[[UInt8[np.ndarray, "n h w 3"]], Float[np.ndarray, " n"]]
-ERRORS = ("yaw_err", "pitch_err", "roll_err", "mae")
+METHODS = {"original+gate": "original", "ours+gate": "bicubic"}  # and what the gate is shown
 
 
 def decider(config: Any, variables: Any, frozen: dict[str, Any]) -> Decide:
@@ -44,31 +43,31 @@ def decider(config: Any, variables: Any, frozen: dict[str, Any]) -> Decide:
     program = jax.jit(functools.partial(gate.decide, config))
 
     def decide(images: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, " n"]:
-        return pose.in_chunks(lambda full: program(variables, frozen, full), images, width=())
+        return in_chunks(lambda full: program(variables, frozen, full), images, width=())
 
     return decide
 
 
 def run(faces: Iterable[Faces], read: Read, decide: Decide) -> list[dict[str, Any]]:
-    """Reads every version of every face, lets the gate decide, and gives the rows of :func:`score`.
+    """Lets the gate decide of every original and every bicubic enlargement, and reads the pose off what it chose.
 
     Args:
-      faces: of one system, from :func:`jfsr.evals.faces.compare`; with systems for several scales, call once for each
-        and join the rows.
+      faces: from :func:`jfsr.evals.faces.compare`.
       read: the pose network, from :func:`jfsr.evals.pose.reader`.
       decide: from :func:`decider`.
+
+    Returns:
+      The rows of :func:`score`.
     """
     rows: list[dict[str, Any]] = []
     for some in faces:
-        readings = {method: read(some.images[method]) for method in ("original", "bicubic", "ours")}
-        rows += score(some, readings, {method: decide(some.images[method]) for method in ("original", "bicubic")})
+        readings = {version: read(some.images[version]) for version in ("original", "bicubic", "ours")}
+        rows += score(some, readings, {version: decide(some.images[version]) for version in METHODS.values()})
     return rows
 
 
 def score(
-    some: Faces,
-    readings: Mapping[str, Float[np.ndarray, "n 3"]],
-    needs: Mapping[str, Float[np.ndarray, " n"]],
+    some: Faces, readings: Mapping[str, Float[np.ndarray, "n 3"]], needs: Mapping[str, Float[np.ndarray, " n"]]
 ) -> list[dict[str, Any]]:
     """Rows of poses that are read and decisions that are made already.
 
@@ -78,58 +77,16 @@ def score(
       needs: the gate's probability that super-resolution is needed, of 'original' and 'bicubic'; above 0.5 it is used.
 
     Returns:
-      One row per face, input and selection: ``scale`` of the system; ``input``, the side of the input in pixels;
-      ``selection``; ``used``, the version that was read; ``needs_sr``, the gate's probability, and ``right``, 1 where
-      it decided rightly, else 0 (both NaN where no gate was asked); and the columns of :func:`jfsr.evals.pose.run`,
-      its ``method`` being 'INPUT/SELECTION'.
+      One row per face and method with the columns of :func:`jfsr.evals.pose.run` and ``used``, the version that was
+      read; ``needs_sr``, the gate's probability; ``right``, 1 where it decided rightly, else 0.
     """
-    size, side = some.images["original"].shape[1], some.lr.shape[1]
-    nobody, everybody = np.zeros(len(some.names), bool), np.ones(len(some.names), bool)
-    asked = {version: probability > 0.5 for version, probability in needs.items()}
-    # input, selection, what is read without super-resolution, which faces are super-resolved
-    cases = [
-        (size, "none", "original", nobody),
-        (size, "gate", "original", asked["original"]),
-        (side, "none", "bicubic", nobody),
-        (side, "known", "bicubic", everybody),
-        (side, "gate", "bicubic", asked["bicubic"]),
-    ]
     rows: list[dict[str, Any]] = []
-    for pixels, selection, plain, restored in cases:
-        reading = np.where(restored[:, None], readings["ours"], readings[plain])
-        of_case = pose.score(some, {f"{pixels}/{selection}": reading}, original=readings["original"])
-        for i, row in enumerate(of_case):
-            gated = selection == "gate"
-            row |= {
-                "scale": size // side,
-                "input": pixels,
-                "selection": selection,
-                "used": "ours" if restored[i] else plain,
-                "needs_sr": float(needs[plain][i]) if gated else np.nan,
-                "right": float(restored[i] == (plain != "original")) if gated else np.nan,
-            }
-        rows += of_case
+    for method, version in METHODS.items():
+        restored = needs[version] > 0.5
+        reading = np.where(restored[:, None], readings["ours"], readings[version])
+        for row, probability, ours in zip(
+            pose.score(some, {method: reading}, original=readings["original"]), needs[version], restored, strict=True
+        ):
+            right = float(ours == (version == "bicubic"))
+            rows.append(row | {"used": "ours" if ours else version, "needs_sr": float(probability), "right": right})
     return rows
-
-
-def summary(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Table 3: one row per scale, input and selection, in the order of the rows of :func:`score`.
-
-    Returns:
-      scale, input, selection, ``n`` faces with a pose label that counts, the means of yaw_err, pitch_err, roll_err and
-      mae over them in degrees (NaN without any), and over all faces, labelled or not, ``right_percent`` of the gate's
-      decisions (NaN where no gate was asked) and ``restored_percent`` that were super-resolved.
-    """
-    groups: dict[tuple[int, int, str], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault((row["scale"], row["input"], row["selection"]), []).append(row)
-    out = []
-    for (scale, pixels, selection), some in groups.items():
-        kept = [row for row in some if not row["dropped"]]
-        mean = {key: float(np.mean([row[key] for row in kept])) if kept else np.nan for key in ERRORS}
-        shares = {
-            "right_percent": 100.0 * float(np.mean([row["right"] for row in some])),
-            "restored_percent": 100.0 * float(np.mean([row["used"] == "ours" for row in some])),
-        }
-        out.append({"scale": scale, "input": pixels, "selection": selection, "n": len(kept), **mean, **shares})
-    return out

@@ -9,18 +9,14 @@ import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from jfsr import metrics, verification
-from jfsr.evals.faces import METHODS, Faces
+from jfsr import verification
+from jfsr.evals.faces import METHODS, Faces, in_chunks
 
 Embed = Callable[[UInt8[np.ndarray, "n h w 3"]], Float[np.ndarray, "n f"]]
-CHUNK = 32  # faces per call of the compiled program
 
 
 def reader(ruler: Any, variables: Any) -> Embed:
     """A function that gives the embeddings of 8-bit faces of one size, not normalised.
-
-    The network runs on batches of one fixed size, the last one padded, so that it compiles once and the embedding of a
-    face does not depend on how many faces are given.
 
     Args:
       ruler: an identity :class:`jfsr.frozen.zoo.Ruler`.
@@ -34,12 +30,7 @@ def reader(ruler: Any, variables: Any) -> Embed:
     program = jax.jit(ruler.apply)
 
     def embed(images: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n f"]:
-        out = [np.empty((0, ruler.features), np.float32)]
-        for begin in range(0, len(images), CHUNK):
-            part = metrics.from_8bit(images[begin : begin + CHUNK])
-            full = np.concatenate([part, np.repeat(part[-1:], CHUNK - len(part), axis=0)])
-            out.append(np.asarray(program(variables, full))[: len(part)])
-        return np.concatenate(out)
+        return in_chunks(lambda full: program(variables, full), images, width=(ruler.features,))
 
     return embed
 

@@ -10,11 +10,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from jfsr import metrics
-from jfsr.evals.faces import METHODS, Faces
+from jfsr.evals.faces import METHODS, Faces, in_chunks
 from jfsr.geometry import POSE_NAMES
 
 Read = Callable[[UInt8[np.ndarray, "n h w 3"]], Float[np.ndarray, "n 3"]]
-CHUNK = 32  # faces per call of the compiled program
 
 
 def reader(ruler: Any, variables: Any) -> Read:
@@ -35,27 +34,6 @@ def reader(ruler: Any, variables: Any) -> Read:
         return in_chunks(lambda full: program(variables, full), images, width=(3,))
 
     return read
-
-
-def in_chunks(
-    program: Callable[[Float[np.ndarray, "c h w 3"]], Any],
-    images: UInt8[np.ndarray, "n h w 3"],
-    *,
-    width: tuple[int, ...],
-) -> Float[np.ndarray, "n ..."]:
-    """Runs a program on 8-bit faces, :data:`CHUNK` at a time, the last time with copies of the last face.
-
-    Args:
-      program: float32 faces in [0, 1], always :data:`CHUNK` of them -> [CHUNK, *width].
-      images: of one size.
-      width: shape of the output for one face.
-    """
-    out = [np.empty((0, *width), np.float32)]
-    for begin in range(0, len(images), CHUNK):
-        part = metrics.from_8bit(images[begin : begin + CHUNK])
-        full = np.concatenate([part, np.repeat(part[-1:], CHUNK - len(part), axis=0)])
-        out.append(np.asarray(program(full))[: len(part)])
-    return np.concatenate(out)
 
 
 def run(faces: Iterable[Faces], read: Read) -> list[dict[str, Any]]:

@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from jfsr import metrics
-from jfsr.evals.faces import METHODS, Faces
+from jfsr.evals.faces import METHODS, Faces, in_chunks
 
 Distance = Callable[[UInt8[np.ndarray, "n h w 3"], UInt8[np.ndarray, "n h w 3"]], Float[np.ndarray, " n"]]
-CHUNK = 16  # faces per call of the compiled program
+CHUNK = 16  # pairs of faces per call: LPIPS keeps five layers of each
 
 
 def distance(ruler: Any, variables: Any) -> Distance:
@@ -31,13 +31,7 @@ def distance(ruler: Any, variables: Any) -> Distance:
     program = jax.jit(ruler.distance)
 
     def measure(a: UInt8[np.ndarray, "n h w 3"], b: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, " n"]:
-        out = [np.empty(0, np.float32)]
-        for begin in range(0, len(a), CHUNK):
-            pair = [metrics.from_8bit(x[begin : begin + CHUNK]) for x in (a, b)]
-            real = len(pair[0])
-            full = [np.concatenate([x, np.repeat(x[-1:], CHUNK - real, axis=0)]) for x in pair]
-            out.append(np.asarray(program(variables, *full))[:real])
-        return np.concatenate(out)
+        return in_chunks(lambda *full: program(variables, *full), a, b, width=(), chunk=CHUNK)
 
     return measure
 

@@ -293,6 +293,10 @@ def ruler(name: str) -> Ruler:
         ) from error
     if method not in ("pose", "identity"):
         raise ValueError(f"{name} holds a {method}, which is no ruler; a pose or identity network is")
+    if method == "pose" and config.get("scale", 1) > 1:
+        raise ValueError(
+            f"{name} was trained on low-resolution faces and reads no originals; as a baseline it is --direct of eval.py"
+        )
     if model.get("name") not in ZOO:
         raise ValueError(
             f"{folder / 'config.json'}: model.name is {model.get('name')!r}, which this version of jfsr does not have "

@@ -21,11 +21,10 @@ import optax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jfsr.data import degrade
 from jfsr.frozen import zoo
 from jfsr.methods import common
 from jfsr.methods.common import AXIS, State
-from jfsr.methods.pose import warm_cosine
+from jfsr.methods.pose import enlarged, warm_cosine
 
 FROZEN = ("pose",)
 
@@ -160,12 +159,6 @@ def low_resolution(
     """
     which = jax.vmap(lambda p: jax.random.randint(jax.random.fold_in(key, p), (), 0, len(scales)))(position)
     return jnp.choose(which[:, None, None, None], [enlarged(hr, scale=s) for s in scales], mode="clip")
-
-
-def enlarged(hr: Float[Array, "b h w 3"], *, scale: int) -> Float[Array, "b h w 3"]:
-    """Faces in [0, 1] that went through the clean low resolution of a scale and a cubic enlargement."""
-    small = degrade.clean_lr(hr, scale=scale)
-    return jnp.clip(jax.image.resize(small, hr.shape, "bicubic", antialias=False), 0.0, 1.0)
 
 
 def _features(config: Any, frozen: dict, images: Array) -> Array:

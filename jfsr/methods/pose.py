@@ -87,9 +87,12 @@ def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -
 
 def _network_input(config: Any, hr: Array) -> Array:
     """HR faces or, with ``scale`` > 1, faces that went through the low resolution (a baseline of every pose table)."""
-    if config.scale == 1:
-        return hr
-    small = degrade.clean_lr(hr, scale=config.scale)
+    return hr if config.scale == 1 else enlarged(hr, scale=config.scale)
+
+
+def enlarged(hr: Float[Array, "b h w 3"], *, scale: int) -> Float[Array, "b h w 3"]:
+    """Faces in [0, 1] that went through the clean low resolution of a scale and a cubic enlargement."""
+    small = degrade.clean_lr(hr, scale=scale)
     return jnp.clip(jax.image.resize(small, hr.shape, "bicubic", antialias=False), 0.0, 1.0)
 
 

@@ -37,9 +37,9 @@ def conv3x3(
 class Deconv(nn.Module):
     """A transposed convolution 4×4 of stride 2 with bias, `nn.ConvTranspose` of the same parameters and result.
 
-    Each of the four sub-pixels of an output pixel sees 2×2 inputs: it is worked out as one plain 2×2 convolution to four
-    times the channels, whose parts are then interleaved. XLA on CPU differentiates that some ten times faster than the
-    dilated convolution that a transposed one is (benchmarks/deconv.py).
+    Each output sub-pixel sees 2×2 inputs: it is worked out as one plain 2×2 convolution to four times the channels,
+    whose parts are then interleaved. XLA on CPU differentiates that six to nine times faster than the dilated
+    convolution that a transposed one is (benchmarks/deconv.py).
 
     Attributes:
       features: output channels.

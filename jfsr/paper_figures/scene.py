@@ -16,7 +16,7 @@ from jaxtyping import Float, Int, UInt8
 
 from jfsr import protocols, scoring
 from jfsr.data import pipeline
-from jfsr.evals import faces, identity, pose
+from jfsr.evals import faces, identity
 from jfsr.evals.faces import Faces
 from jfsr.figures import Picture
 from jfsr.protocols import Protocol
@@ -167,7 +167,7 @@ class Scene:
         if ruler.kind != "pose":
             raise ValueError(f"{ruler.name} is of kind {ruler.kind!r}; {self.protocol.table} takes a pose network")
         program = jax.jit(lambda variables, images: ruler.apply(variables, images).features)
-        return lambda images: pose.in_chunks(lambda full: program(variables, full), images, width=(ruler.features,))
+        return lambda images: faces.in_chunks(lambda full: program(variables, full), images, width=(ruler.features,))
 
 
 class Chosen(NamedTuple):
