@@ -1,6 +1,6 @@
 """The transposed convolutions of MTUN: `layers.Deconv` beside Flax's own, forward and with gradients, in one run.
 
-    python benchmarks/deconv.py
+python benchmarks/deconv.py
 """
 
 import statistics

@@ -50,7 +50,7 @@ def base() -> ConfigDict:
     c.data.sources = ConfigDict()
     # DEVIATES: "cropped about the head region" is all the paper says; the margin is ours.
     c.data.sources.faces = source("300w", split="train", crop="landmark_box", margin=1.2)
-    # The paper names no faces to choose a checkpoint by: these are the test's, for the log, and tables take --step=last.
+    # The paper names no faces to choose a checkpoint by: these are the test's, for the log; tables take --step=last.
     faces = source("300w", split="full", crop="landmark_box", margin=1.2)
     c.val = ConfigDict({"source": faces, "limit": 512, "batch": 16})
 

@@ -24,7 +24,7 @@ def error_distribution(errors_deg: Mapping[str, Float[np.ndarray, "n 3"]], *, li
       limit_deg: right end of the axis; what lies beyond is counted in the cumulative curves, and piled up in the
         last bin of the densities.
     """
-    figure = canvas(10, 5)
+    figure = canvas(10.0, 5.0)
     axes = figure.subplots(2, 3, sharex=True, sharey="row")
     edges, looks = np.linspace(0.0, limit_deg, 21), styles(errors_deg)
     for k, angle in enumerate(POSE_NAMES):
@@ -54,7 +54,7 @@ def roc(curves: Mapping[str, tuple[Float[np.ndarray, " k"], Float[np.ndarray, " 
     Args:
       curves: (false accept rate, true accept rate) by method, as of :func:`jfsr.verification.roc`.
     """
-    figure = canvas(6, 4.5)
+    figure = canvas(6.0, 4.5)
     panel = figure.subplots()
     looks, least = styles(curves), min(float(far[far > 0].min()) for far, _ in curves.values())
     for method, (far, tar) in curves.items():

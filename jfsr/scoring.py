@@ -265,8 +265,8 @@ def _faces(system: System, judges: Judges, protocol: Protocol, *, limit: int) ->
         points += landmarks.run([some], protocol)
     rows = tables.merge(*parts)
     if gated:
-        right = {method: statistics.mean([r["right"] for r in gated if r["method"] == method]) for method in gate.METHODS}
-        shares = ", ".join(f"{100 * share:.1f} % of {gate.METHODS[m]}" for m, share in right.items())
+        right = lambda method: 100.0 * statistics.mean(row["right"] for row in gated if row["method"] == method)
+        shares = ", ".join(f"{right(method):.1f} % of {shown}" for method, shown in gate.METHODS.items())
         notes.append(f"The gate decides rightly: {shares}")
     if read and all(row["dropped"] == "no pose label" for row in poses):
         notes.append(f"Pose errors not scored: no pose labels in {protocol.dir or data.source.name}")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jfsr import figures, geometry
+from jfsr import figures, geometry, plots
 
 GREY = np.full((96, 96, 3), 128, np.uint8)
 
@@ -96,10 +96,87 @@ def test_error_distribution_takes_missing_methods_and_values():
         "bicubic": np.full((5, 3), np.nan),
     }
     errors["ours"][0] = np.nan
-    picture = figures.error_distribution(errors)
+    picture = plots.error_distribution(errors)
     assert picture.dtype == np.uint8
     assert picture.std() > 5
-    np.testing.assert_array_equal(picture, figures.error_distribution(errors))
+    np.testing.assert_array_equal(picture, plots.error_distribution(errors))
+
+
+def test_each_method_has_its_colour_and_further_systems_theirs_in_order():
+    looks = plots.styles(["peer", "bicubic", "ours", "other"])
+    assert looks["bicubic"]["color"] == plots.COLOURS["bicubic"]
+    assert [looks[m]["color"] for m in ("peer", "other")] == list(plots.OTHERS[:2])
+    assert len({look["color"] for look in looks.values()}) == 4
+    assert plots.label("ours") == "Ours"
+    assert plots.label("peer") == "peer"
+    every = plots.styles(figures.LABELS)  # a figure of all of our methods
+    assert len({look["color"] for look in every.values()}) == len(figures.LABELS)
+
+
+def inked(picture, colour):
+    """Number of pixels of a colour '#rrggbb'."""
+    rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+    return int((np.abs(picture.astype(int) - rgb).sum(-1) < 12).sum())
+
+
+def test_densities_show_every_method_even_of_one_value():
+    rng = np.random.default_rng(0)
+    of = {"original": rng.normal(5, 1, 60), "ours": rng.normal(4, 1, 60), "peer": rng.normal(2, 1, 50)}
+    one = plots.densities({"LR 16×16": of}, xlabel="norm")
+    for method in of:
+        assert inked(one, plots.styles(of)[method]["color"]) > 200
+    assert inked(one, plots.COLOURS["bicubic"]) == 0
+    two = plots.densities({"a": of, "b": {"ours": np.ones(3)}}, xlabel="norm")
+    assert two.shape[1] == pytest.approx(2 * one.shape[1], abs=2)
+    assert plots.densities({"b": {"ours": np.ones(3)}}, xlabel="norm").std() > 5
+
+
+def test_spectra_leave_zeros_out():
+    falling = 10.0 ** -np.arange(8.0)
+    picture = plots.spectra({"LR": {"ours": falling, "bicubic": np.zeros(8)}}, ylabel="value")
+    assert inked(picture, plots.COLOURS["ours"]) > 3 * inked(picture, plots.COLOURS["bicubic"])  # the legend alone
+
+
+def test_curves_bars_and_sweeps_are_drawn():
+    rng = np.random.default_rng(0)
+    sizes = plots.against_size((8, 16, 32), {"cosine": rng.uniform(size=(9, 3)), "gap": rng.uniform(size=(9, 3))})
+    bars = plots.bars({"gap": {"bicubic": rng.uniform(1, 2, 30), "ours": rng.uniform(0, 1, 30)}})
+    # A taller bar has more ink.
+    assert inked(bars, "#d2755a") != inked(bars, "#4285bf") or bars.std() > 5
+    points = np.array([[10.0, 91.0, 0.5], [5.0, 90.0, 0.5]])
+    sweep = plots.sweeps({"β₁": points, "β₂": np.empty((0, 3))}, baseline={"β₁": 90.5})
+    for picture in (sizes, sweep):
+        assert inked(picture, plots.COLOURS["ours"]) > 50
+
+
+def test_a_sheet_has_a_column_for_each_name_and_cuts_long_ones_off():
+    red, blue = (np.full((8, 8, 3), c, np.uint8) for c in ([200, 0, 0], [0, 0, 200]))
+    sheet = figures.sheet({"a name far longer than its column is wide": [red, blue], "b": [blue, red]}, cell=64)
+    assert sheet.shape[1] == figures.GAP + 2 * (64 + figures.GAP)
+    at = lambda i, j: sheet[-(2 - i) * (64 + figures.GAP) + 32, figures.GAP + j * (64 + figures.GAP) + 32].tolist()
+    assert [at(0, 0), at(0, 1), at(1, 0), at(1, 1)] == [[200, 0, 0], [0, 0, 200], [0, 0, 200], [200, 0, 0]]
+    gap = sheet[: 12 + figures.GAP, 64 + figures.GAP : 64 + 2 * figures.GAP]
+    assert (gap == 255).all()  # no name runs into the next column
+
+
+def test_pose_sheet_draws_axes_where_there_is_a_pose():
+    face, pose = GREY[None, :32, :32], np.array([[30, 0, 0]], np.float32)
+    sheet = figures.pose_sheet({"input": (face, None), "ours": (face, pose)}, cell=96)
+    red = np.abs(sheet.astype(int) - figures.AXES[0]).sum(-1) < 40
+    middle = figures.GAP + 96 + figures.GAP // 2
+    assert not red[:, :middle].any()
+    assert red[:, middle:].sum() > 50
+
+
+def test_true_components_stand_on_black_before_ours():
+    blank, maps = np.full((1, 32, 32, 3), 90, np.uint8), np.zeros((1, 8, 8, 4), np.float32)
+    true = maps.copy()
+    true[0, 4, 4, 0] = 1
+    sheet = figures.component_comparison(blank[:, :4, :4], blank, blank, maps, true, cell=64)
+    assert sheet.shape[1] == figures.GAP + 5 * (64 + figures.GAP)
+    cell = sheet[-64 - figures.GAP : -figures.GAP, figures.GAP + 2 * (64 + figures.GAP) :][:, :64]
+    assert cell[0, 0].tolist() == [0, 0, 0]
+    assert cell[36, 36, 0] > 100
 
 
 def test_png_holds_the_picture():

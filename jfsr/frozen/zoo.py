@@ -295,7 +295,7 @@ def ruler(name: str) -> Ruler:
         raise ValueError(f"{name} holds a {method}, which is no ruler; a pose or identity network is")
     if method == "pose" and config.get("scale", 1) > 1:
         raise ValueError(
-            f"{name} was trained on low-resolution faces and reads no originals; as a baseline it is --direct of eval.py"
+            f"{name} was trained on low-resolution faces and reads no originals; it is a baseline: --direct of eval.py"
         )
     if model.get("name") not in ZOO:
         raise ValueError(
