@@ -2,7 +2,7 @@
 
 Writes table.md, summary.json, images.csv (every face, pair or probe), report.html and its pictures. The system is a
 workdir of train.py, a bundle of 'jfsr export', or a folder of another method's images (--images). --list names the
-tables and figures and what each still needs here.
+tables and figures and what each still needs here. Without a system, --scale and --out score the baselines alone.
 
 --figures=msgan/f9,mtun/f3 draws the papers' figures instead: figure.png, figure.csv (the numbers behind it) and
 summary.json, each figure in its folder of eval/figures.
@@ -183,12 +183,16 @@ def systems_beside(scale: int) -> dict[str, Any]:
 
 def check_system() -> None:
     """ValueError unless the options name one system."""
-    if sum(map(bool, (FLAGS.workdir, FLAGS.checkpoint, FLAGS.images))) != 1:
-        raise ValueError("give the system to score: one of --workdir=DIR, --checkpoint=DIR and --images=DIR")
+    given = sum(map(bool, (FLAGS.workdir, FLAGS.checkpoint, FLAGS.images)))
+    if given > 1 or not (given or FLAGS.scale):
+        raise ValueError(
+            "give the system to score: one of --workdir=DIR, --checkpoint=DIR and --images=DIR (or --scale and --out "
+            "alone, for the baselines)"
+        )
     if FLAGS.images and not FLAGS.scale:
         raise ValueError("--images needs --scale, HR over LR size: bicubic, beside it, starts from that low resolution")
-    if FLAGS.images and not FLAGS.out:
-        raise ValueError("--images needs --out, a folder for the results")
+    if not (FLAGS.workdir or FLAGS.checkpoint or FLAGS.out):
+        raise ValueError("--images, and the baselines alone, need --out, a folder for the results")
 
 
 def keep_programs() -> None:
@@ -265,6 +269,8 @@ def the_system(path: pathlib.Path) -> Any:
 
     if FLAGS.images:
         return scoring.images(FLAGS.images, scale=FLAGS.scale)
+    if not (FLAGS.workdir or FLAGS.checkpoint):
+        return scoring.baselines(scale=FLAGS.scale)
     restorer = api.load(path, step=int(FLAGS.step) if FLAGS.step.isdigit() else FLAGS.step)
     if FLAGS.scale and FLAGS.scale != restorer.scale:
         raise ValueError(f"--scale={FLAGS.scale}, but this system restores ×{restorer.scale}")

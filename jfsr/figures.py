@@ -257,12 +257,13 @@ def comparison(
 
     Args:
       lr: low resolution.
-      images: 'bicubic', 'ours', 'original' by method.
+      images: 'bicubic', 'original' and, where there is a system, 'ours', by method.
       poses_deg: the reading of each; no axes without it.
       true_deg: the labels, under the LR picture.
       cell: side in pixels of a picture.
     """
-    methods, rows, captions = ("bicubic", "ours", "original"), [], []
+    methods = [method for method in ("bicubic", "ours", "original") if method in images]
+    rows, captions = [], []
     for i in range(len(lr)):
         label = "" if true_deg is None or np.isnan(true_deg[i]).all() else f"true {_angles(true_deg[i])}"
         row, under = [lr[i]], [label]
@@ -272,7 +273,7 @@ def comparison(
             under.append(_angles(poses_deg[method][i]) if poses_deg else "")
         rows.append(row)
         captions.append(under)
-    head = [f"LR {lr.shape[1]} px", "Bicubic", "Ours", "Original"]
+    head = [f"LR {lr.shape[1]} px", *(LABELS[method] for method in methods)]
     return grid(rows, head=head, captions=captions if poses_deg else (), cell=cell)
 
 

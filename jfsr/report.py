@@ -45,7 +45,7 @@ CAPTION = (
 GLOWS = "Estimated heatmaps: eyes red, nose green, mouth blue, chin yellow; the original is the upright face."
 DOTS = "Green: landmarks found in the low resolution, by arg-max; red: the labels. Below: NMSE."
 SHOWN = 6  # faces in a picture
-METHODS = ("original", "bicubic", "ours")  # in the pictures
+SHOWN_METHODS = ("original", "bicubic", "ours")  # in the pictures
 
 
 def pictures(
@@ -58,11 +58,12 @@ def pictures(
       restore: the faces of some positions, restored.
       read: of :func:`jfsr.evals.pose.reader`; without it no pose is drawn.
     """
-    score = lambda key: tables.column(rows, "ours", key)
+    judged = tables.judged(rows)
+    score = lambda key: tables.column(rows, judged, key)
     show = lambda positions: (_faces(restore(positions), read), CAPTION if read else "")
     out = {}
-    errors = {m: np.stack([tables.column(rows, m, f"{angle}_err") for angle in POSE_NAMES], -1) for m in METHODS}
-    if np.isfinite(errors["ours"]).any():
+    errors = {m: np.stack([tables.column(rows, m, f"{a}_err") for a in POSE_NAMES], -1) for m in _shown(rows)}
+    if np.isfinite(errors[judged]).any():
         out["Pose errors"] = plots.error_distribution(errors), "Absolute errors over all faces, by angle."
     some = np.random.default_rng(0).permutation(len(score("psnr")))[:SHOWN]
     out["Faces at random"] = show(np.sort(some))
@@ -93,13 +94,17 @@ def pair_pictures(rows: Rows) -> dict[str, tuple[figures.Picture, str]]:
             np.array([row["similarity"] for row in kept if row["method"] == method]),
             np.array([bool(row["same"]) for row in kept if row["method"] == method]),
         )
-        for method in METHODS
+        for method in _shown(rows)
     }
     curves = {method: verification.roc(*pair)[:2] for method, pair in scores.items()}
     return {
         "ROC": (plots.roc(curves), "Share of one person's pairs accepted over the share of two people's, log scale."),
         "Similarities": (plots.similarities(scores), "Cosines of the pairs: the same person, and two."),
     }
+
+
+def _shown(rows: Rows) -> list[str]:
+    return [method for method in SHOWN_METHODS if any(row["method"] == method for row in rows)]
 
 
 def _worst(values: np.ndarray) -> np.ndarray:
@@ -109,7 +114,8 @@ def _worst(values: np.ndarray) -> np.ndarray:
 
 
 def _faces(parts: list[Faces], read: Read | None) -> figures.Picture:
-    images = {method: np.concatenate([p.images[method] for p in parts]) for method in METHODS}
+    shown = [method for method in SHOWN_METHODS if method in parts[0].images]
+    images = {method: np.concatenate([p.images[method] for p in parts]) for method in shown}
     poses = {method: read(x) for method, x in images.items()} if read else None
     lr, true = np.concatenate([p.lr for p in parts]), np.concatenate([p.pose_deg for p in parts])
     return figures.comparison(lr, images, poses, true)

@@ -19,6 +19,7 @@ from jfsr.tables import (
     column,
     dropped,
     gap_closed,
+    judged,
     main_table,
     method_name,
     number,
@@ -189,7 +190,7 @@ def comparable(protocol: Protocol) -> list[str]:
 
 def counts(rows: Rows, protocol: Protocol, unusable: Sequence[str] = ()) -> str:
     """How many faces were scored, how many were left out and by which rule, and whether it is a part of the set."""
-    mine = [row for row in rows if row["method"] == "ours"]
+    mine = [row for row in rows if row["method"] == judged(rows)]
     kept = sum(row.get("dropped") == "" for row in mine)
     text = f"{len(mine)} faces"
     if any("dropped" in row for row in mine):

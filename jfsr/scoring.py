@@ -44,14 +44,14 @@ class System:
 
     Attributes:
       name: for people.
-      predict: see :data:`jfsr.evals.faces.Predict`.
+      predict: see :data:`jfsr.evals.faces.Predict`; None: no system, the baselines alone.
       scale: HR over LR size.
       config: of the run; None for a folder of images.
       facts: its provenance, by name.
     """
 
     name: str
-    predict: faces.Predict
+    predict: faces.Predict | None
     scale: int
     config: Any = None
     facts: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -70,6 +70,11 @@ def run(restorer: api.Restorer, name: str) -> System:
 def images(folder: str, *, scale: int) -> System:
     """A folder of another method's results as a system."""
     return System(folder, faces.FromFolder(folder), scale, facts={"system": f"images of {folder}, ×{scale}"})
+
+
+def baselines(*, scale: int) -> System:
+    """No system: the original, bicubic and nearest alone."""
+    return System("baselines", None, scale, facts={"system": f"none, the baselines at ×{scale}"})
 
 
 @dataclasses.dataclass
@@ -258,7 +263,7 @@ def _faces(system: System, judges: Judges, protocol: Protocol, *, limit: int) ->
         poses += pose.run([some], read) if read else []
         if judges.fsanet:
             second += [{**row, "method": f"{row['method']}@fsanet"} for row in pose.run([some], judges.fsanet)]
-        if read and judges.gate:
+        if read and judges.gate and system.predict:
             gated += gate.run([some], read, judges.gate)
         small += direct.run([some], judges.direct) if judges.direct else []
         same += identity.run([some], embed) if embed else []

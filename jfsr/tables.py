@@ -112,9 +112,15 @@ def gap_closed(summary: Summary, key: str = "mae") -> float:
     return 100.0 * (bicubic - ours) / (bicubic - original) if bicubic > original else math.nan
 
 
+def judged(rows: Rows) -> str:
+    """The method that the result is about: 'ours', or 'bicubic' where the baselines stand alone."""
+    return "ours" if any(row["method"] == "ours" for row in rows) else "bicubic"
+
+
 def dropped(rows: Rows, unusable: Sequence[str] = ()) -> dict[str, int]:
     """How many faces each rule left out of the pose scores, and how many could not be read or cropped at all."""
-    counts = collections.Counter(row["dropped"] for row in rows if row["method"] == "ours" and row.get("dropped"))
+    mine = judged(rows)
+    counts = collections.Counter(row["dropped"] for row in rows if row["method"] == mine and row.get("dropped"))
     return dict(counts) | ({"cannot be read or cropped": len(unusable)} if unusable else {})
 
 
@@ -132,10 +138,10 @@ def main_table(summary: Summary, protocol: Protocol) -> Table:
 
 def yaw_table(rows: Rows, protocol: Protocol) -> Table | None:
     """Mean pose error and PSNR by |yaw| of the label; None without labels."""
-    shown = ("original", "bicubic", "ours")
-    yaw = column(rows, "ours", "yaw_true")
+    shown = [m for m in ("original", "bicubic", "ours") if any(row["method"] == m for row in rows)]
+    yaw = column(rows, judged(rows), "yaw_true")
     quality = next(iter(_quality_columns(protocol)))
-    kept = np.array([row.get("dropped") == "" for row in rows if row["method"] == "ours"], bool)
+    kept = np.array([row.get("dropped") == "" for row in rows if row["method"] == judged(rows)], bool)
     if not kept.any():
         return None
     body = []

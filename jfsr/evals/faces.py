@@ -33,7 +33,7 @@ class Faces:
       names: of the records.
       position: index of each face in its source.
       lr: low resolution, uint8.
-      images: uint8 [n, H, W, 3] by method, see :data:`METHODS`.
+      images: uint8 [n, H, W, 3] by method, see :data:`METHODS`; without 'ours' where no system is scored.
       pose_deg: true (yaw, pitch, roll), NaN = unknown.
       landmarks_px: NaN = unknown.
       visible: False = hidden or unknown.
@@ -52,19 +52,19 @@ class Faces:
     components: Float[np.ndarray, "n m m k"] | None = None
 
 
-def compare(predict: Predict, batches: Iterable[dict[str, Any]]) -> Iterator[Faces]:
+def compare(predict: Predict | None, batches: Iterable[dict[str, Any]]) -> Iterator[Faces]:
     """Runs a system over evaluation batches and drops their padding.
 
     Args:
       predict: batch, of which a system may see ``lr`` [b, h, w, 3] in [0, 1] -> [b, H, W, 3]; always called with the
-        full batch.
+        full batch. None: there is no system, the baselines stand alone.
       batches: of ``pipeline.eval_batches``.
     """
     for batch in batches:
         keep = np.asarray(batch["mask"])
-        outputs = predict(batch)
+        outputs = {} if predict is None else predict(batch)
         given = outputs if isinstance(outputs, dict) else {"sr": outputs}
-        ours = to_8bit(np.asarray(given["sr"]))[keep]
+        ours = {"ours": to_8bit(np.asarray(given["sr"]))[keep]} if "sr" in given else {}
         lr, hr = to_8bit(batch["lr"])[keep], to_8bit(batch["hr"])[keep]
         baselines = {name: enlarge(lr, size=hr.shape[1], by=by) for name, by in ENLARGED.items()}
         if "similarity" in batch:  # the baselines are told how the face was turned; the system has to find out
@@ -75,7 +75,7 @@ def compare(predict: Predict, batches: Iterable[dict[str, Any]]) -> Iterator[Fac
             names=[name for name, real in zip(batch["names"], keep, strict=True) if real],
             position=np.asarray(batch["position"])[keep],
             lr=lr,
-            images={"original": hr, **baselines, "ours": ours},
+            images={"original": hr, **baselines, **ours},
             pose_deg=np.asarray(batch["pose_deg"])[keep],
             landmarks_px=np.asarray(batch["landmarks_px"])[keep],
             visible=np.asarray(batch["visible"])[keep],

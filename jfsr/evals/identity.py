@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from jfsr import verification
-from jfsr.evals.faces import METHODS, Faces, in_chunks
+from jfsr.evals.faces import Faces, in_chunks
 
 Embed = Callable[[UInt8[np.ndarray, "n h w 3"]], Float[np.ndarray, "n f"]]
 
@@ -49,7 +49,7 @@ def run(faces: Iterable[Faces], embed: Embed) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for some in faces:
         original = verification.unit(embed(some.images["original"]))
-        for method in METHODS[1:]:
+        for method in list(some.images)[1:]:
             cosine = np.sum(original * verification.unit(embed(some.images[method])), axis=-1)
             for i, name in enumerate(some.names):
                 row: dict[str, Any] = {"position": int(some.position[i]), "name": name, "method": method}

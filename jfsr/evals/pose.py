@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from jfsr import metrics
-from jfsr.evals.faces import METHODS, Faces, in_chunks
+from jfsr.evals.faces import Faces, in_chunks
 from jfsr.geometry import POSE_NAMES
 
 Read = Callable[[UInt8[np.ndarray, "n h w 3"]], Float[np.ndarray, "n 3"]]
@@ -50,7 +50,7 @@ def run(faces: Iterable[Faces], read: Read) -> list[dict[str, Any]]:
     """
     rows: list[dict[str, Any]] = []
     for some in faces:
-        readings = {method: read(some.images[method]) for method in METHODS}
+        readings = {method: read(images) for method, images in some.images.items()}
         rows += score(some, readings, original=readings["original"])
     return rows
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from jfsr import metrics
-from jfsr.evals.faces import METHODS, Faces, in_chunks
+from jfsr.evals.faces import Faces, in_chunks
 
 Distance = Callable[[UInt8[np.ndarray, "n h w 3"], UInt8[np.ndarray, "n h w 3"]], Float[np.ndarray, " n"]]
 CHUNK = 16  # pairs of faces per call: LPIPS keeps five layers of each
@@ -56,7 +56,7 @@ def run(faces: Iterable[Faces], protocol: Any, perceptual: Distance | None = Non
         if protocol.region == "face_box":
             boxes = metrics.landmark_boxes(some.landmarks_px, size=hr.shape[1])
         where = {"border": protocol.border, "boxes": boxes}
-        for method in METHODS[1:]:
+        for method in list(some.images)[1:]:
             image = metrics.from_8bit(some.images[method])
             scores = {
                 "psnr": metrics.psnr(image, hr, **where),
