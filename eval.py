@@ -127,6 +127,8 @@ def draw() -> None:
     folders = data_folders({paper_figures.figure(name).protocol.reader for name in names})
     fields = {"split": FLAGS.split, "crop": FLAGS.crop, "margin": FLAGS.margin}
     found, absent = paper_figures.choose(names, folders, fields)
+    if FLAGS.beside and not any(paper_figures.figure(name).beside for name in names):
+        raise ValueError(f"--beside={','.join(FLAGS.beside)} is read by none of the figures {', '.join(names)}")
     alone = not any(paper_figures.figure(name).system for name in names)  # without a system
     alone &= not (FLAGS.workdir or FLAGS.checkpoint or FLAGS.images)
     if alone and not FLAGS.out:

@@ -165,7 +165,7 @@ def test_pose_sheet_draws_axes_where_there_is_a_pose():
     red = np.abs(sheet.astype(int) - figures.AXES[0]).sum(-1) < 40
     middle = figures.GAP + 96 + figures.GAP // 2
     assert not red[:, :middle].any()
-    assert red[:, middle:].sum() > 50
+    assert red[:, middle:].sum() > 20
 
 
 def test_true_components_stand_on_black_before_ours():

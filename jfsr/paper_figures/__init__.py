@@ -155,7 +155,7 @@ def _departures(protocol: Protocol, usual: Protocol) -> list[str]:
 def check_labels(labels: Sequence[str]) -> None:
     """ValueError for a label of --beside that a figure gives to something else, or that comes twice."""
     for label in labels:
-        if not label or label in METHODS or labels.count(label) > 1:
+        if not label or label.lower() in METHODS or labels.count(label) > 1:
             why = "comes twice" if labels.count(label) > 1 else "is a name that every figure has"
             raise ValueError(f"--beside={label}=…: the label {why if label else 'is empty'}; give another")
 

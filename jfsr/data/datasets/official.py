@@ -338,7 +338,7 @@ def _examine(spec: Official, root: pathlib.Path, chunk: list[Entry]) -> list[Fin
         if (np.abs(points[known] - [(width - 1) / 2, (height - 1) / 2]) > [width / 2, height / 2]).any():
             out.append((entry.name, "some landmarks outside the picture", True))
         pose = record["pose_deg"]
-        if np.isfinite(pose).all() and not geometry.pose_in_range(pose):
+        if np.isfinite(pose).all() and not geometry.pose_in_range(pose[None]).all():
             out.append((entry.name, "an angle beyond ±99°, which no pose score counts", True))
     return out
 
