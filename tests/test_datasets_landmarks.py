@@ -407,7 +407,7 @@ def test_aflw_is_read_from_its_database(tmp_path):
             ("0/image00002.jpg", (80, 40, 20, 20), (0, 0, 6.5), {}),
         ],
     )
-    account = roundtrip(specs()["aflw"], root, tmp_path)["all"]
+    account = roundtrip(specs()["aflw"], root, tmp_path)["full"]
     assert (account.found, account.kept, account.expected) == (3, 3, 25_993)
     source = reader("aflw", root)
     first, second, third = (source[i] for i in range(3))
@@ -443,7 +443,7 @@ def test_aflw_names_what_is_missing_or_broken(tmp_path):
     )
     (root / "data/flickr/2/b.jpg").unlink()
     cut_short(root / "data/flickr/2/c.jpg")
-    account = check("aflw", root, "all")
+    account = check("aflw", root, "full")
     found = rules(account)
     assert found.pop("2/c.jpg").startswith("cannot be decoded")
     assert found.pop("0/a.jpg#4").endswith("box outside the picture")

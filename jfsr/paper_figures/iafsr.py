@@ -137,8 +137,8 @@ def split(rows: Rows) -> tuple[Float[np.ndarray, "a 3"], Float[np.ndarray, "b 3"
     return first[:, [0, 2, 3]], rest[rest[:, 0] == at][:, [1, 2, 3]], float(at)
 
 
-# DEVIATES: IAFSR does not say from which half of VGGFace2 its 2,000 faces are; here they are of its test people, cropped
-# as for our training.
+# DEVIATES: IAFSR does not say from which half of VGGFace2 its 2,000 faces are; here they are of its test people,
+# cropped as for our training.
 _VGGFACE2: dict[str, Any] = {"reader": "vggface2", "split": "test", "crop": "eyes_mouth", "margin": 1.2}
 _LIGHT9 = (("identity", "lightcnn9"),)
 

@@ -3,7 +3,7 @@
 ``data/aflw.sqlite`` (of ``aflw-db.tar.gz``) and the pictures ``data/flickr/0``, ``2``, ``3``. Read are ``Faces``
 (face_id, file_id), ``FaceImages`` (file_id, filepath ``0/image00002.jpg``), ``FaceRect`` (face_id, x, y, w, h),
 ``FacePose`` (face_id, roll, pitch, yaw in radians), ``FeatureCoords`` (face_id, feature_id, x, y) and
-``FeatureCoordTypes`` (feature_id, descr). Split ``all`` has every face of the database: 25,993 in 21,997 pictures,
+``FeatureCoordTypes`` (feature_id, descr). Split ``full`` has every face of the database: 25,993 in 21,997 pictures,
 as the authors' paper says.
 
 Splits ``train`` and ``test`` are those of JASRNet and SBR, 20,000 and 4,386 faces: the 24,386 of AFLW-19 (Zhu et al.,
@@ -54,7 +54,7 @@ def scan(root: pathlib.Path, split: str) -> Split:
     base = next((root / place for place in PLACES if (root / place / "flickr").is_dir()), None)
     if base is None:
         raise FileNotFoundError(f"no folder flickr in {', '.join(str(root / place) for place in PLACES)}")
-    faces, notes = read_database(base / "aflw.sqlite") if split == "all" else (read_list(root, base, split), [])
+    faces, notes = read_database(base / "aflw.sqlite") if split == "full" else (read_list(root, base, split), [])
     there = {file.relative_to(base / "flickr").as_posix() for file in (base / "flickr").rglob("*.*")}
     entries, dropped = [], []
     for name, picture, box, pose, points in faces:
@@ -200,11 +200,11 @@ SPEC = Official(
     title="AFLW (Koestinger et al., Annotated Facial Landmarks in the Wild, ICCV Workshops 2011)",
     home="https://www.tugraz.at/institute/icg/research/team-bischof/lrs/downloads/aflw/",
     layout=(
-        "data/aflw.sqlite (for split all)\ndata/flickr/0/image00002.jpg …, 2, 3\n"
+        "data/aflw.sqlite (for split full)\ndata/flickr/0/image00002.jpg …, 2, 3\n"
         "AFLWinfo_release.mat (for splits train and test)"
     ),
     release="1.0.0",
-    counts={"all": 25_993, "train": TRAIN, "test": 4386},
+    counts={"full": 25_993, "train": TRAIN, "test": 4386},
     scan=scan,
     read=read,
     region=REGION,
