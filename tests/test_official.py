@@ -40,7 +40,7 @@ def read(root, entry):
     return {"landmarks_px": points, "pose_deg": np.array([yaw, 0, 0], np.float32)}
 
 
-def find_pairs(root):
+def find_pairs(root, split):
     return [Pair("a0.png", "a1.png", True, 0), Pair("a0.png", "a2.png", False, 1)]
 
 
@@ -149,7 +149,7 @@ def test_what_was_built_is_what_was_read_people_and_pairs_too(root, tmp_path):
     assert source.people == ["amy", "bob", "zoe"]
     assert [int(source[i]["identity"]) for i in (0, 1, 2)] == [2, 0, 2]
     built = official.Built(SPEC, str(tmp_path / "tfds"))
-    assert built.pairs() == source.pairs() == find_pairs(root)
+    assert built.pairs() == source.pairs() == find_pairs(root, "train")
     assert built.name_of(1) == "a1.png"
 
 

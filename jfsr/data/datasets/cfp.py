@@ -110,6 +110,13 @@ def _pair(
     return Pair(a, b, same, fold)
 
 
+def pairs_of_split(root: pathlib.Path, split: str) -> list[Pair]:
+    """Frontal with profile for all faces, frontal with frontal for those alone; ValueError for profiles alone."""
+    if split == "profile":
+        raise ValueError("cfp has no pairs of two profiles; take split 'full' (frontal, profile) or 'frontal'")
+    return pairs(root, "FF" if split == "frontal" else "FP")
+
+
 SPEC = Official(
     name="cfp",
     title="CFP (Sengupta et al., Frontal to Profile Face Verification in the Wild, WACV 2016)",
@@ -122,5 +129,5 @@ SPEC = Official(
     counts={"full": 7000, "frontal": 5000, "profile": 2000},  # 500 people × (10 + 4)
     scan=scan,
     read=read,
-    pairs=pairs,
+    pairs=pairs_of_split,
 )

@@ -23,9 +23,11 @@ import pathlib
 import re
 from typing import Any
 
+import numpy as np
+
 from jfsr.data.datasets import folder
 from jfsr.data.datasets.official import Entry, Official, Split
-from jfsr.data.pairs import Pair
+from jfsr.data.pairs import Pair, folds
 from jfsr.data.records import BadRecord
 
 SIDE = 250
@@ -153,7 +155,16 @@ def pairs(root: os.PathLike | str, split: str = "full") -> list[Pair]:
             if name not in there:
                 where = f"{file}, line {number}: the pair {pair.a}, {pair.b}"
                 raise ValueError(f"{where} wants {name}, which is missing in {images}")
-    return out
+    return out if split in ("", "full") else dealt(out)
+
+
+def dealt(some: list[Pair]) -> list[Pair]:
+    """View 1's pairs, which have no folds, in ten that share no person."""
+    person = lambda name: name.split("/")[0]
+    number = {p: i for i, p in enumerate(dict.fromkeys(person(name) for pair in some for name in (pair.a, pair.b)))}
+    a, b = np.array([[number[person(pair.a)], number[person(pair.b)]] for pair in some]).T
+    fold = folds(a, b, np.array([pair.same for pair in some]), count=min(10, len(some)))
+    return [pair._replace(fold=int(f)) for pair, f in zip(some, fold, strict=True)]
 
 
 def _pair(file: pathlib.Path, number: int, line: str, same: bool, fold: int) -> Pair:

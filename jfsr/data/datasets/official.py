@@ -87,8 +87,8 @@ class Official:
       read: (root, entry) -> labels of a record, without ``image`` and ``name``; BadRecord names the file and the rule.
       region: None: the picture is kept as it is. A number: only the square of so many box sides around ``box_px`` is
         kept (pictures with many faces), and the labels move with it.
-      pairs: root -> the official pairs of faces for verification, by the records' names; ValueError names the file that
-        is missing. None: the set has none.
+      pairs: (root, split) -> the split's official pairs of faces for verification, by the records' names; ValueError
+        names the file that is missing. None: the set has none.
     """
 
     name: str
@@ -100,7 +100,7 @@ class Official:
     scan: Callable[[pathlib.Path, str], Split]
     read: Callable[[pathlib.Path, Entry], dict[str, Any]]
     region: float | None = None
-    pairs: Callable[[pathlib.Path], list[Pair]] | None = None
+    pairs: Callable[[pathlib.Path, str], list[Pair]] | None = None
 
     def split(self, name: str) -> str:
         """The split of that name, the first for ''; ValueError names the nearest."""
@@ -155,7 +155,7 @@ class Reader:
         """The official pairs; ValueError for a set that has none."""
         if self.spec.pairs is None:
             raise ValueError(f"{self.spec.name} comes without pairs of faces; sets with pairs: {', '.join(_paired())}")
-        return self.spec.pairs(self.root)
+        return self.spec.pairs(self.root, self.split_name)
 
     def report(self) -> str:
         """What was listed and left out."""
@@ -424,12 +424,12 @@ def build(
             raise ValueError(f"{spec.name}: nothing of split {account.split!r} can be used\n{account.text()}")
     builder.accounts, builder.root = {a.split: a for a in accounts}, root
     builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=str(root)))
-    if spec.pairs:
+    for account in accounts if spec.pairs else []:
         try:
-            (pathlib.Path(builder.data_path) / "pairs.json").write_text(json.dumps(spec.pairs(root)))
+            found = json.dumps(spec.pairs(root, account.split))  # type: ignore[misc]
+            (pathlib.Path(builder.data_path) / f"pairs_{account.split}.json").write_text(found)
         except ValueError as error:
-            for account in accounts:
-                account.notes.append(f"built without pairs: {error}")
+            account.notes.append(f"built without pairs: {error}")
     report = {a.split: dataclasses.asdict(a) | {"kept": a.kept} for a in accounts}
     (pathlib.Path(builder.data_path) / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False))
     journal.file.unlink(missing_ok=True)
@@ -464,7 +464,11 @@ class Built:
             )
         if split not in builder.info.splits:
             raise ValueError(f"the built {spec.name} has no split {split!r}; remove {builder.data_path} and {command}")
-        self._data, self._path = builder.as_data_source(split=split), pathlib.Path(builder.data_path)
+        self._data, self._path, self._split = (
+            builder.as_data_source(split=split),
+            pathlib.Path(builder.data_path),
+            split,
+        )
 
     def name_of(self, index: int) -> str:
         """Name of a record, without decoding its picture."""
@@ -473,7 +477,7 @@ class Built:
 
     def pairs(self) -> list[Pair]:
         """The official pairs, as the set was built with; ValueError where it was built without."""
-        file = self._path / "pairs.json"
+        file = self._path / f"pairs_{self._split}.json"
         if not file.exists():
             raise ValueError(f"{self.name} was built without pairs of faces; sets with pairs: {', '.join(_paired())}")
         return [Pair(*row) for row in json.loads(file.read_text())]
