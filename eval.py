@@ -129,8 +129,9 @@ def draw() -> None:
     found, absent = paper_figures.choose(names, folders, fields)
     if FLAGS.beside and not any(paper_figures.figure(name).beside for name in names):
         raise ValueError(f"--beside={','.join(FLAGS.beside)} is read by none of the figures {', '.join(names)}")
-    alone = not any(paper_figures.figure(name).system for name in names)  # without a system
-    alone &= not (FLAGS.workdir or FLAGS.checkpoint or FLAGS.images)
+    alone = not (FLAGS.workdir or FLAGS.checkpoint or FLAGS.images)
+    if alone and any(paper_figures.figure(name).system for name in names):
+        raise ValueError("the figures show a system: give one of --workdir=DIR, --checkpoint=DIR and --images=DIR")
     if alone and not FLAGS.out:
         raise ValueError("give --out, a folder for the figures, or a system")
     if not alone:
@@ -139,7 +140,7 @@ def draw() -> None:
     # ---- Systems
     keep_programs()
     path = pathlib.Path(FLAGS.workdir or FLAGS.checkpoint or FLAGS.out)
-    system = scoring.System("no system", lambda batch: batch["lr"], FLAGS.scale or 8) if alone else the_system(path)
+    system = scoring.baselines(scale=FLAGS.scale or 8) if alone else the_system(path)
     systems = {paper_figures.OURS: system, **systems_beside(system.scale)}
 
     # ---- One figure after the other

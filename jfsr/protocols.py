@@ -229,7 +229,7 @@ _LIGHT29: dict[str, Any] = {"networks": (("identity", "lightcnn29"),)}
 _MTUN: dict[str, Any] = {
     **_FOLDER,
     "reader": "menpo",
-    "split": "test",
+    "split": "mtun_test",
     "misalign": MISALIGNED,
     "note": "The paper's test set is 20 % of Menpo and of 22,000 faces of CelebA, chosen by nobody knows what; here it "
     "is our 20 % of Menpo alone, whose 68 points the protocol needs.",
@@ -348,11 +348,15 @@ TABLES: dict[str, Protocol] = {
         ),
         Protocol(
             "jasrnet/t1-helen",
-            "JASRNet Table 1: quality, HELEN test",
-            **_JASR,
-            split="helen_test",
-            faces=330,
+            "JASRNet Table 1: quality, HELEN's last 50",
+            "helen194",
+            split="fsrnet_test",
+            crop="box",
+            margin=1.2,
+            colour="y",
+            faces=50,
             paper=printed.JASRNET_T1_HELEN,
+            note="HELEN has 194 points and not our 68, so PSNR and SSIM are those of the whole crop",
         ),
         *(
             Protocol(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pathlib
 
 import numpy as np
 import official_layouts as layouts
@@ -16,6 +17,7 @@ from jfsr.data.pairs import Pair
 from jfsr.data.records import BadRecord
 
 READS: list[str] = []
+FILE = pathlib.Path("x.png")
 
 
 def scan(root, split):
@@ -177,14 +179,14 @@ def test_a_region_keeps_whole_pixels_around_the_box_and_moves_the_labels():
     box, points = np.array([20, 10, 30, 18], np.float32), np.full((68, 2), np.nan, np.float32)
     points[0] = [25, 14]
     record = {"image": image, "box_px": box, "landmarks_px": points, "landmarks5_px": points[:5], "name": "x"}
-    out = official._region(record, 2.0)  # a side of 20 around (25, 14): x 15 … 35, y 4 … 24
+    out = official._region(record, 2.0, FILE)  # a side of 20 around (25, 14): x 15 … 35, y 4 … 24
     np.testing.assert_array_equal(out["image"], image[4:24, 15:35])
     np.testing.assert_array_equal(out["box_px"], [5, 6, 15, 14])
     np.testing.assert_array_equal(out["landmarks_px"][0], [10, 10])
-    near = official._region({**record, "box_px": np.array([0, 0, 10, 10], np.float32)}, 3.0)
+    near = official._region({**record, "box_px": np.array([0, 0, 10, 10], np.float32)}, 3.0, FILE)
     np.testing.assert_array_equal(near["image"], image[:20, :20])  # cut at the picture's edges
-    with pytest.raises(BadRecord, match="box outside the picture"):
-        official._region({**record, "box_px": np.array([80, 80, 90, 90], np.float32)}, 1.0)
+    with pytest.raises(BadRecord, match=r"x\.png: box outside the picture"):
+        official._region({**record, "box_px": np.array([80, 80, 90, 90], np.float32)}, 1.0, FILE)
 
 
 def test_the_pipeline_and_the_command_line_read_it(root, tmp_path, monkeypatch, capsys):

@@ -399,6 +399,7 @@ def test_eval_draws_folders_of_images_and_names_what_it_leaves_out(folder, tmp_p
         (["--figures=msgan/f9", "--tables=folder"], "--tables and --figures are two commands"),
         (["--tables=folder", "--workdir=x", "--beside=a=b"], "--beside is read by --figures alone"),
         (["--figures=iafsr/f2"], "give --out, a folder for the figures"),
+        (["--figures=msgan/f12", "--scale=8", "--out=x"], "the figures show a system"),
     ],
 )
 def test_eval_refuses_with_one_line(options, message):

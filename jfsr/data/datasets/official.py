@@ -194,10 +194,10 @@ def read(spec: Official, root: pathlib.Path, entry: Entry) -> Record:
     if len(points) and not ((points >= 0) & (points <= [width - 1, height - 1])).all(-1).any():
         raise BadRecord(f"{root / entry.image}: every landmark lies outside the picture")
     record["image"] = image
-    return record if spec.region is None else _region(record, spec.region)
+    return record if spec.region is None else _region(record, spec.region, root / entry.image)
 
 
-def _region(record: Record, sides: float) -> Record:
+def _region(record: Record, sides: float, file: pathlib.Path) -> Record:
     """The part of a picture around the box, whole pixels, inside the picture; labels move with it."""
     x0, y0, x1, y1 = record["box_px"]
     height, width = record["image"].shape[:2]
@@ -206,7 +206,7 @@ def _region(record: Record, sides: float) -> Record:
     left, top = max(int(np.floor(x - half)), 0), max(int(np.floor(y - half)), 0)
     right, bottom = min(int(np.ceil(x + half)), width), min(int(np.ceil(y + half)), height)
     if min(right - left, bottom - top) < folder.MIN_SIDE:
-        raise BadRecord(f"{record['name']}: box outside the picture")
+        raise BadRecord(f"{file}: box outside the picture")
     moved = {key: (record[key] - [left, top]).astype(np.float32) for key in ("landmarks_px", "landmarks5_px")}
     box = (record["box_px"] - [left, top, left, top]).astype(np.float32)
     image = np.ascontiguousarray(record["image"][top:bottom, left:right])
