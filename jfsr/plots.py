@@ -100,17 +100,18 @@ def densities(panels: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]], *, xl
     most = max(len(x) for of in panels.values() for x in of.values())
     if not high > low:
         low, high = low - 0.5, high + 0.5
-    edges = np.linspace(low, high, int(np.clip(2 * np.sqrt(most), 10, 50)) + 1)
+    edges, highest = np.linspace(low, high, int(np.clip(2 * np.sqrt(most), 10, 50)) + 1), 0.0
     for panel, (title, of) in zip(axes, panels.items(), strict=True):
         for method, look in styles(of).items():
             share = 100 * np.histogram(of[method], edges)[0] / len(of[method])
+            highest = max(highest, float(share.max()))
             panel.stairs(share, edges, label=label(method), **look)
             panel.stairs(share, edges, fill=True, color=look["color"], alpha=0.10)
-            panel.axvline(float(of[method].mean()), ls=":", **{**look, "lw": 1.2})
+            panel.axvline(float(of[method].mean()), ymax=0.77, ls=":", **{**look, "lw": 1.2})
         panel.set_title(title, fontsize=11)
         panel.set_xlabel(xlabel)
-        panel.legend(frameon=False, fontsize=9)
-    axes[0].set_ylabel("share, %")
+        panel.legend(frameon=False, fontsize=9, ncols=2, loc="upper center")
+    axes[0].set(ylabel="share, %", ylim=(0, 1.3 * highest))  # room for the legend
     return render(figure)
 
 
@@ -172,14 +173,18 @@ def bars(groups: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]]) -> Picture
 
 
 def sweeps(
-    panels: Mapping[str, Float[np.ndarray, "_ 3"]], *, baseline: Mapping[str, float], ylabel: str = "accuracy, %"
+    panels: Mapping[str, Float[np.ndarray, "_ 3"]],
+    *,
+    baseline: Mapping[str, float],
+    log: Sequence[str] = (),
+    ylabel: str = "accuracy, %",
 ) -> Picture:
     """A score against a weight, a panel for each weight (IAFSR Fig. 4); a panel without runs says so.
 
     Args:
-      panels: the weight's name -> (weight, score, standard error) of each run; drawn on a log scale where the weights
-        above 0 span more than a factor of 20.
+      panels: the weight's name -> (weight, score, standard error) of each run.
       baseline: by panel, the score that a dotted line shows.
+      log: panels whose weights stand on a log scale.
       ylabel: what the score is.
     """
     figure, axes = _panels(len(panels), width=4.2, height=3.4, one_x=False)
@@ -188,7 +193,7 @@ def sweeps(
         if weight in baseline:
             panel.axhline(baseline[weight], ls=":", color=COLOURS["original"], lw=1.5)
         panel.errorbar(weights, score, error, marker="o", ms=5, capsize=3, **styles(["ours"])["ours"])
-        if len(weights) > 1 and weights.min() > 0 and weights.max() / weights.min() > 20:
+        if weight in log and len(weights):
             panel.set_xscale("log")
         if not len(weights):
             panel.text(0.5, 0.5, "no run", transform=panel.transAxes, ha="center", color=COLOURS["original"])
@@ -213,6 +218,7 @@ def styles(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
 def _panels(count: int, *, width: float, height: float, one_x: bool = True, one_y: bool = True) -> tuple[Any, Any]:
     """A figure with panels side by side, of so many inches each; one axis for all of them, or one each."""
     figure = canvas(width * count, height)
+    figure.get_layout_engine().set(w_pad=0.12)
     return figure, figure.subplots(1, count, sharex=one_x, sharey=one_y, squeeze=False)[0]
 
 

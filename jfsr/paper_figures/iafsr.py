@@ -118,9 +118,11 @@ def sweep(scene: Scene) -> Drawing:
     notes += absent("β₂", f"two runs or more with it, at β₁ = {at:g}") if len(second) < 2 else []
     left_out = len(rows) - len(first) - len(second)
     notes += [f"{left_out} runs have a β₂ at another β₁ than {at:g} and are in the CSV alone"] if left_out else []
-    base = {f"β₂, at β₁ = {at:g}": row[1] for row in first.tolist() if row[0] == at}
-    panels = {"β₁, at β₂ = 0": first, f"β₂, at β₁ = {at:g}": second}
-    return Drawing(plots.sweeps(panels, baseline=base), rows, notes)
+    beta2 = f"β₂, at β₁ = {at:g}"
+    same = [row[1] for row in first.tolist() if row[0] == at]
+    base = {beta2: max(same)} if same else {}
+    panels = {"β₁, at β₂ = 0": first, beta2: second}
+    return Drawing(plots.sweeps(panels, baseline=base, log=[beta2]), rows, notes)
 
 
 def split(rows: Rows) -> tuple[Float[np.ndarray, "a 3"], Float[np.ndarray, "b 3"], float]:
@@ -155,7 +157,7 @@ FIGURES = {
             dataclasses.replace(
                 protocols.TABLES["iafsr/t1-lfw"],
                 table="iafsr/f4",
-                title="IAFSR Fig. 4: verification accuracy by β₁ and β₂, LFW",
+                title="IAFSR Fig. 4: verification accuracy by β₁ and β₂",
                 paper=(),
             ),
             sweep,

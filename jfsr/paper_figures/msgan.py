@@ -319,7 +319,7 @@ def _figures() -> dict[str, Figure]:
         ),
         Figure(aflw2000("msgan/f12", "MSGAN Fig. 12: faces by method", networks=()), comparison, beside=rivals),
         Figure(
-            Protocol("msgan/f13", "MSGAN Fig. 13: faces of WIDER FACE by method", **_WIDER), comparison, beside=rivals
+            Protocol("msgan/f13", "MSGAN Fig. 13: faces in the wild by method", **_WIDER), comparison, beside=rivals
         ),
         Figure(
             biwi("msgan/f14", "MSGAN Fig. 14: singular values of the pose features' covariance", **_POSE),

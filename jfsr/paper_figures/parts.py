@@ -30,7 +30,7 @@ def components(scene: Scene) -> Drawing:
         for k, part in enumerate(heatmaps.COMPONENTS):
             row: dict[str, Any] = {"name": name, "component": part}
             for kind, maps in (("estimated", some.components), ("true", true)):
-                x, y, value = peak(maps[i, ..., k], image_size=some.images["ours"].shape[1])
+                x, y, value = centre(maps[i, ..., k], image_size=some.images["ours"].shape[1])
                 row |= {f"{kind}_x_px": x, f"{kind}_y_px": y, f"{kind}_peak": value}
             rows.append(row)
     notes = ["Eyes red, nose green, mouth blue, chin yellow; hidden components have no heatmap"]
@@ -47,14 +47,17 @@ def true_components(some: Faces, *, size: int, sigma_px: float) -> Float[np.ndar
     return np.asarray(maps)
 
 
-def peak(heat: Float[np.ndarray, "m m"], *, image_size: int) -> tuple[float, float, float]:
-    """(x, y) of a heatmap's largest value in pixels of the image, and that value; NaN where nothing is above 0."""
-    y, x = np.unravel_index(np.argmax(heat), heat.shape)
-    value = float(heat[y, x])
-    if value <= 0:
+def centre(heat: Float[np.ndarray, "m m"], *, image_size: int) -> tuple[float, float, float]:
+    """Where a component is, in pixels of the image, and its heatmap's largest value; NaN where nothing is above 0.
+
+    That is the centre of mass of what is above half of the largest value: between the eyes for the two of them.
+    """
+    top = float(heat.max())
+    if top <= 0:
         return np.nan, np.nan, 0.0
-    to_px = lambda at: float((at + 0.5) * image_size / len(heat) - 0.5)
-    return to_px(x), to_px(y), value
+    mass = np.where(heat >= 0.5 * top, heat, 0.0).astype(np.float64)
+    cells = (np.arange(len(heat)) + 0.5) * image_size / len(heat) - 0.5
+    return float(mass.sum(0) @ cells / mass.sum()), float(mass.sum(1) @ cells / mass.sum()), top
 
 
 def restored_landmarks(scene: Scene) -> Drawing:
