@@ -108,7 +108,7 @@ def _quick(c):
     c.weights.update({"f": 0.0, "u": 0.0})
     # The transformer finds the angle after some 350 steps, the heatmaps their places after 800.
     c.optim.update({"lr": 3e-3, "ema": 0.99})
-    c.train.update({"batch": 16, "steps": 1200, "epoch_steps": 20})
+    c.train.update({"batch": 16, "steps": 1000, "epoch_steps": 20})
     c.log.update({"every": 25, "val_every": 200, "samples_every": 600})
     c.checkpoint.update({"every": 200, "keep": 2})
 

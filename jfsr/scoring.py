@@ -120,6 +120,8 @@ NOBODY = "as neither the run nor the table names a network for it"
 def judge(kind: str, chosen: str | None, system: System, protocol: Protocol) -> tuple[Any, str]:
     """The network of a kind for a table: the one chosen, else the run's own, else the paper's; and why there is none.
 
+    A table of pairs or of probes is about its identity network: there the paper's comes before the run's own.
+
     Args:
       kind: 'pose', 'identity' or 'perceptual'.
       chosen: a name or folder; 'none' for none; None where the user does not say.
@@ -135,7 +137,8 @@ def judge(kind: str, chosen: str | None, system: System, protocol: Protocol) -> 
     own = (system.config or {}).get("frozen", {}).get(kind, "")
     if chosen or (own and kind == "pose"):
         return zoo.load(chosen or own), ""
-    name = own or dict(protocol.networks).get(kind, "")
+    papers = dict(protocol.networks).get(kind, "")
+    name = (own or papers) if protocol.task == "faces" else (papers or own)
     if not name:
         return None, NOBODY
     try:
