@@ -85,8 +85,8 @@ def run() -> None:
     # ---- Options: everything that can be wrong is said before anything is computed.
     if FLAGS.beside:
         raise ValueError("--beside is read by --figures alone; --compare puts the scores of two systems side by side")
-    check_system()
     chosen = tables()
+    check_system()
 
     # ---- System and the networks that read no originals
     keep_programs()

@@ -170,8 +170,38 @@ def test_reader_compiles_once_and_takes_its_variables_as_an_argument():
     out = read(np.concatenate([images] * 12))
     np.testing.assert_allclose(out[:3, 0], [-27, 3, 33], atol=1e-3)
     np.testing.assert_array_equal(read(images), out[:3])
-    assert TRACES == [(pose.CHUNK, 32, 32, 3)]
+    assert TRACES == [(faces.CHUNK, 32, 32, 3)]
     assert read(images[:0]).shape == (0, 3)
+
+
+FAR = types.SimpleNamespace(
+    name="far",
+    kind="perceptual",
+    distance=lambda variables, a, b: variables["gain"] * jnp.abs(a - b).mean((1, 2, 3)),
+)
+
+
+@pytest.mark.parametrize("batch", [1, 4, 6])
+def test_the_perceptual_distance_is_to_the_original_and_of_each_face_alone(batch):
+    measure = restoration.distance(FAR, {"gain": jnp.full((), 3.0)})
+    rows = restoration.run(heads(batch), FULL, measure)
+    assert {r["method"] for r in rows} == {"bicubic", "nearest", "ours"}
+    faces_by_name = {name: (part, i) for part in heads(6) for i, name in enumerate(part.names)}
+    for row in rows:
+        part, i = faces_by_name[row["name"]]
+        a, b = (part.images[m][i].astype(np.float64) / 255 for m in (row["method"], "original"))
+        np.testing.assert_allclose(row["lpips"], 3 * np.abs(a - b).mean(), rtol=1e-5)
+    assert "lpips" not in restoration.run(heads(6), FULL)[0]
+    with pytest.raises(ValueError, match="red reads pose, no perceptual distance; give lpips_alex or lpips_vgg"):
+        restoration.distance(RULER, {})
+
+
+def test_without_a_system_the_baselines_stand_alone(read):
+    picked, _ = faces.usable(Heads())
+    (some,) = faces.compare(None, pipeline.eval_batches(picked, scale=8, batch=6))
+    assert list(some.images) == ["original", "bicubic", "nearest"]
+    rows = [*restoration.run([some], FULL), *pose.run([some], read)]
+    assert {row["method"] for row in rows} == {"original", "bicubic", "nearest"}
 
 
 def test_an_identity_network_reads_no_pose():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jfsr import api, checkpoint, figures, geometry, metrics, parallel, protocols, tables
+from jfsr import api, checkpoint, figures, geometry, metrics, parallel, protocols, results, tables
 from jfsr.__main__ import main
 from jfsr.data import crops, heatmaps, pipeline, records
 from jfsr.evals import faces as faces_of
@@ -414,7 +414,7 @@ def test_landmark_rows_and_their_table():
     np.testing.assert_allclose(rows[0]["nmse"], 10.0, rtol=1e-5)
     assert rows[0]["nmse_soft"] < 1e-5
     assert np.isnan(rows[1]["nmse"])
-    result = tables.judge(tables.merge(rows), protocol, scale=8)
+    result = results.judge(tables.merge(rows), protocol, scale=8)
     table = result.tables["Scores"]
     assert table.head == ["", "NMSE %", "NMSE % (soft)", "n"]
     assert table.body[0][:2] == ["Ours", "10.00 [10.00, 10.00]"]

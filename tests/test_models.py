@@ -32,6 +32,7 @@ WIDTHS = (4, 4, 6, 6)
 # name -> (module, shape of its input, trainable parameters). One row at least for every public module in jfsr/models.
 COUNTS = {
     "layers.BatchNorm": (layers.BatchNorm(), (2, 5), 10),
+    "layers.Deconv": (layers.Deconv(6), (1, 8, 8, 5), 4 * 4 * 5 * 6 + 6),
     "rrdb.ResidualDenseBlock": (ResidualDenseBlock(), (1, 8, 8, 64), 239_808),
     "rrdb.RRDB": (RRDB(), (1, 8, 8, 64), 719_424),
     "rrdb.RRDBTrunk": (RRDBTrunk(), (1, 8, 8, 64), 16_583_680),

@@ -65,7 +65,6 @@ def root(tmp_path, monkeypatch):
     monkeypatch.setitem(datasets.MODULES, "made_up", "none")
     monkeypatch.setattr(datasets, "specs", lambda: {"made_up": SPEC})
     monkeypatch.setattr(official, "CHUNK", 2)
-    official._builder_class.cache_clear()
     folder = tmp_path / "made_up"
     for i in range(7):
         layouts.write_image(folder / f"a{i}.png", seed=i)
@@ -79,11 +78,7 @@ def root(tmp_path, monkeypatch):
         "a4.png amy 5 5 1",
     ]
     (folder / "train.txt").write_text("\n".join([*rows, "a5.png amy 5 5 0", "a6.png amy 5 5 0"]))
-    yield folder
-    import tensorflow_datasets as tfds
-
-    tfds.core.registered._DATASET_REGISTRY.pop("jfsr_made_up", None)
-    official._builder_class.cache_clear()
+    return folder
 
 
 def test_the_account_says_found_kept_and_dropped_by_which_rule(root):
