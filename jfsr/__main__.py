@@ -224,12 +224,12 @@ def _port(args: argparse.Namespace) -> None:
 
 def _data_list(args: argparse.Namespace) -> None:
     from jfsr.data import datasets
-    from jfsr.data.datasets import official
+    from jfsr.data.datasets import building
 
     print(f"{'synthetic_heads':16}rendered by us: jfsr data build synthetic_heads, or at the first use")
     for name, spec in datasets.specs().items():
         counts = ", ".join(f"{split} {count:,}" if count else split for split, count in spec.counts.items())
-        where = official.built(spec)
+        where = building.built(spec)
         print(f"{name:16}{spec.title}\n{'':16}{counts}\n{'':16}{f'built: {where}' if where else spec.home}")
 
 
@@ -252,7 +252,7 @@ def _official_folder(args: argparse.Namespace, spec: Any) -> str:
 
 
 def _data_build(args: argparse.Namespace) -> None:
-    from jfsr.data.datasets import official, synthetic_heads
+    from jfsr.data.datasets import building, synthetic_heads
 
     if args.name == "synthetic_heads":
         builder = synthetic_heads.build(args.dir)
@@ -260,7 +260,7 @@ def _data_build(args: argparse.Namespace) -> None:
         return
     spec = _spec(args.name)
     splits = tuple(spec.split(name) for name in args.splits.split(",") if name)
-    builder, accounts = official.build(
+    builder, accounts = building.build(
         spec, _official_folder(args, spec), dir=args.dir, splits=splits, workers=args.workers
     )
     for account in accounts:
@@ -269,7 +269,7 @@ def _data_build(args: argparse.Namespace) -> None:
 
 
 def _data_check(args: argparse.Namespace) -> int:
-    from jfsr.data.datasets import official
+    from jfsr.data.datasets import checking
     from jfsr.data.datasets.folder import Folder
 
     if not args.source and pathlib.Path(args.name).is_dir():
@@ -277,7 +277,7 @@ def _data_check(args: argparse.Namespace) -> int:
         print(folder.report())
         return 2 if folder.skipped else 0
     spec = _spec(args.name)
-    accounts, absent = official.check(spec, _official_folder(args, spec))
+    accounts, absent = checking.check(spec, _official_folder(args, spec))
     for account in accounts:
         print(account.text())
     for split, why in absent.items():

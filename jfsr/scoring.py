@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from jfsr import api, figures, protocols, report, results, tables
 from jfsr.data import datasets, pipeline
-from jfsr.data.datasets import official
+from jfsr.data.datasets import building
 from jfsr.data.pairs import read_pairs_csv
 from jfsr.evals import (
     direct,
@@ -157,7 +157,7 @@ def lacks(protocol: Protocol) -> str:
     if protocol.reader == "folder":
         return "--data=FOLDER"
     spec = datasets.specs()[protocol.reader]
-    if official.built(spec):
+    if building.built(spec):
         return ""
     return f"--data=FOLDER, the official {spec.title}, or 'jfsr data build {spec.name} --from FOLDER'"
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from jfsr.data import records
-from jfsr.data.datasets import official
+from jfsr.data.datasets import building, checking, official
 
 
 def write_image(path: pathlib.Path, size: tuple[int, int] = (48, 40), seed: int = 0) -> np.ndarray:
@@ -47,7 +47,7 @@ def assert_equal(a: records.Record, b: records.Record) -> None:
         assert np.asarray(value).dtype == np.asarray(b[key]).dtype, (a["name"], key)
 
 
-def roundtrip(spec: official.Official, root: pathlib.Path, tmp_path: pathlib.Path) -> dict[str, official.Account]:
+def roundtrip(spec: official.Official, root: pathlib.Path, tmp_path: pathlib.Path) -> dict[str, checking.Account]:
     """Reads a copy where it lies, checks it, builds it and reads it back, equal record by record.
 
     Args:
@@ -58,14 +58,14 @@ def roundtrip(spec: official.Official, root: pathlib.Path, tmp_path: pathlib.Pat
     Returns:
       The account of each split that is there.
     """
-    _, accounts = official.build(spec, root, dir=str(tmp_path / "tfds"), workers=1)
-    checked, _ = official.check(spec, root, workers=1)
+    _, accounts = building.build(spec, root, dir=str(tmp_path / "tfds"), workers=1)
+    checked, _ = checking.check(spec, root, workers=1)
     assert [(a.split, a.found, a.dropped, a.remarks) for a in checked] == [
         (a.split, a.found, a.dropped, a.remarks) for a in accounts
     ]
     for account in accounts:
         read = read_all(official.Reader(spec, root, split=account.split))
-        built = read_all(official.Built(spec, str(tmp_path / "tfds"), split=account.split))
+        built = read_all(building.Built(spec, str(tmp_path / "tfds"), split=account.split))
         assert list(read) == list(built)
         assert len(read) == account.kept
         for name, record in read.items():
@@ -73,6 +73,6 @@ def roundtrip(spec: official.Official, root: pathlib.Path, tmp_path: pathlib.Pat
     return {account.split: account for account in accounts}
 
 
-def rules(account: official.Account) -> dict[str, str]:
+def rules(account: checking.Account) -> dict[str, str]:
     """Name -> rule of what a copy names and cannot be used."""
     return dict(account.dropped)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from jfsr.data.crops import crop_record
-from jfsr.data.datasets import celeba, celeba_wild, cfp, lfw, official, vggface2
+from jfsr.data.datasets import building, celeba, celeba_wild, cfp, checking, lfw, official, vggface2
 from jfsr.data.pairs import Pair
 from jfsr.data.records import BadRecord, Source
 
@@ -167,12 +167,12 @@ def equal(a, b):
 @pytest.mark.parametrize("name", SPECS)
 def test_a_set_is_read_built_and_read_back_the_same(copy, tmp_path, name):
     spec, root = SPECS[name], copy(name)
-    builder, accounts = official.build(spec, root, dir=str(tmp_path / "built"), workers=1)
+    builder, accounts = building.build(spec, root, dir=str(tmp_path / "built"), workers=1)
     assert {a.split: a.kept for a in accounts} == FACES[name]
     assert all("NOT matched" in a.text() for a in accounts)  # a tiny copy
     assert "1.0.0" in str(builder.data_path)
     for split, count in FACES[name].items():
-        source, built = reader(name, root, split), official.Built(spec, str(tmp_path / "built"), split=split)
+        source, built = reader(name, root, split), building.Built(spec, str(tmp_path / "built"), split=split)
         assert isinstance(source, Source)
         assert len(source) == len(built) == count
         for i in range(count):
@@ -189,7 +189,7 @@ def test_a_picture_cut_short_is_dropped_by_name(copy, name):
     file = root / source.entries[1].image
     file.write_bytes(file.read_bytes()[:-300])
     split = source.split_name
-    (account,), _ = official.check(SPECS[name], root, splits=(split,), workers=1)
+    (account,), _ = checking.check(SPECS[name], root, splits=(split,), workers=1)
     cut = [dropped for dropped in account.dropped if dropped[0] == source.entries[1].name]
     assert [rule.startswith("cannot be decoded") for _, rule in cut] == [True]
     assert account.kept == FACES[name][split] - 1
@@ -283,7 +283,7 @@ def test_a_malformed_list_of_people_names_the_line(copy, old, new, message):
 
 
 def outside(root, name, face):
-    (account,), _ = official.check(SPECS[name], root, splits=("train",), workers=1)
+    (account,), _ = checking.check(SPECS[name], root, splits=("train",), workers=1)
     return [rule for found, rule in account.dropped if found == face], [
         rule for f, rule in account.remarks if f == face
     ]

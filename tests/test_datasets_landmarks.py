@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from jfsr import geometry
 from jfsr.data import crops
-from jfsr.data.datasets import aflw, helen194, menpo, official, pts, specs, wider_face
+from jfsr.data.datasets import aflw, checking, helen194, menpo, official, pts, specs, wider_face
 from jfsr.data.records import BadRecord
 
 RNG = np.random.default_rng(0)
@@ -23,7 +23,7 @@ def reader(name, root, split=""):
 
 def check(name, root, split):
     """The account of one split."""
-    return official.check(specs()[name], root, splits=(split,), workers=1)[0][0]
+    return checking.check(specs()[name], root, splits=(split,), workers=1)[0][0]
 
 
 def write(file, text):

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from jfsr import geometry
 from jfsr.data import crops
-from jfsr.data.datasets import biwi, official, specs, w300lp
+from jfsr.data.datasets import biwi, checking, official, specs, w300lp
 from jfsr.data.records import BadRecord, Source
 
 RNG = np.random.default_rng(0)
@@ -125,7 +125,7 @@ def test_the_real_aflw2000_has_its_landmarks_on_the_face_and_poses_of_the_conven
     assert np.corrcoef(tilt[near], pose[near, 2])[0, 1] > 0.9  # roll > 0 is clockwise
     nose = five[:, 2, 0] - five[:, :2, 0].mean(1)
     assert np.corrcoef(nose[near], pose[near, 0])[0, 1] < -0.7  # yaw > 0 is to the viewer's left
-    account = official.check(specs()["aflw2000"], shared / "faces/val/aflw2000", workers=1)[0][0]
+    account = checking.check(specs()["aflw2000"], shared / "faces/val/aflw2000", workers=1)[0][0]
     assert (account.found, account.kept) == (64, 64)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from jfsr import __main__ as cli
 from jfsr.data import datasets, pipeline
-from jfsr.data.datasets import official
+from jfsr.data.datasets import building, checking, official
 from jfsr.data.pairs import Pair
 from jfsr.data.records import BadRecord
 
@@ -64,7 +64,7 @@ def root(tmp_path, monkeypatch):
     """Seven faces listed: one picture absent, one cut short, one absurd, one half outside, one beyond 99°."""
     monkeypatch.setitem(datasets.MODULES, "made_up", "none")
     monkeypatch.setattr(datasets, "specs", lambda: {"made_up": SPEC})
-    monkeypatch.setattr(official, "CHUNK", 2)
+    monkeypatch.setattr(checking, "CHUNK", 2)
     folder = tmp_path / "made_up"
     for i in range(7):
         layouts.write_image(folder / f"a{i}.png", seed=i)
@@ -82,7 +82,7 @@ def root(tmp_path, monkeypatch):
 
 
 def test_the_account_says_found_kept_and_dropped_by_which_rule(root):
-    (account,), absent = official.check(SPEC, root, workers=1)
+    (account,), absent = checking.check(SPEC, root, workers=1)
     assert (account.found, account.kept, account.expected) == (7, 4, 7)
     rules = layouts.rules(account)
     assert rules["a6.png"] == "no such picture"
@@ -101,11 +101,11 @@ def test_the_account_says_found_kept_and_dropped_by_which_rule(root):
 
 
 def test_threads_change_nothing(root):
-    assert official.check(SPEC, root, workers=3) == official.check(SPEC, root, workers=1)
+    assert checking.check(SPEC, root, workers=3) == checking.check(SPEC, root, workers=1)
 
 
 def test_an_interrupted_build_goes_on_where_it_stopped(root, tmp_path, monkeypatch):
-    real, stop_at = official._examine, {"left": 2}
+    real, stop_at = checking._examine, {"left": 2}
 
     def examine(spec, folder, chunk):
         if not stop_at["left"]:
@@ -113,13 +113,13 @@ def test_an_interrupted_build_goes_on_where_it_stopped(root, tmp_path, monkeypat
         stop_at["left"] -= 1
         return real(spec, folder, chunk)
 
-    monkeypatch.setattr(official, "_examine", examine)
+    monkeypatch.setattr(checking, "_examine", examine)
     with pytest.raises(KeyboardInterrupt):
-        official.build(SPEC, root, dir=str(tmp_path / "tfds"), workers=1)
-    assert official.built(SPEC, str(tmp_path / "tfds")) is None
-    monkeypatch.setattr(official, "_examine", real)
+        building.build(SPEC, root, dir=str(tmp_path / "tfds"), workers=1)
+    assert building.built(SPEC, str(tmp_path / "tfds")) is None
+    monkeypatch.setattr(checking, "_examine", real)
     READS.clear()
-    builder, (account,) = official.build(SPEC, root, dir=str(tmp_path / "tfds"), workers=1)
+    builder, (account,) = building.build(SPEC, root, dir=str(tmp_path / "tfds"), workers=1)
     # The first two parts were not examined again: their faces were read once, to be written.
     assert [READS.count(f"a{i}.png") for i in range(5)] == [1, 1, 1, 0, 2]
     assert account.kept == 4
@@ -128,11 +128,11 @@ def test_an_interrupted_build_goes_on_where_it_stopped(root, tmp_path, monkeypat
     assert ["a3.png", "x is absurd"] in report["train"]["dropped"]
     assert not list((tmp_path / "tfds").glob(".*journal"))
     with pytest.raises(ValueError, match=r"made_up is built: .*; remove that folder to build it anew"):
-        official.build(SPEC, root, dir=str(tmp_path / "tfds"))
+        building.build(SPEC, root, dir=str(tmp_path / "tfds"))
 
 
 def test_a_journal_that_was_cut_short_counts_as_not_done(tmp_path):
-    journal = official.Journal(tmp_path / "j")
+    journal = checking.Journal(tmp_path / "j")
     journal.add("one", [("a", "rule", True)])
     journal.add("two", [])
     journal.file.write_text(journal.file.read_text()[:-5])
@@ -145,7 +145,7 @@ def test_what_was_built_is_what_was_read_people_and_pairs_too(root, tmp_path):
     source = official.Reader(SPEC, root)
     assert source.people == ["amy", "bob", "zoe"]
     assert [int(source[i]["identity"]) for i in (0, 1, 2)] == [2, 0, 2]
-    built = official.Built(SPEC, str(tmp_path / "tfds"))
+    built = building.Built(SPEC, str(tmp_path / "tfds"))
     assert built.pairs() == source.pairs() == find_pairs(root, "train")
     assert built.name_of(1) == "a1.png"
 
@@ -154,7 +154,7 @@ def test_refusals_name_the_remedy(root, tmp_path):
     with pytest.raises(
         ValueError, match="made_up is not built: get it from nobody's home, then jfsr data build made_up"
     ):
-        official.Built(SPEC, str(tmp_path / "nothing"))
+        building.Built(SPEC, str(tmp_path / "nothing"))
     with pytest.raises(ValueError, match="no split 'tran'; did you mean 'train'"):
         official.Reader(SPEC, root, split="tran")
     with pytest.raises(ValueError, match=r"is no folder; give A made-up set in its official layout:\ntrain\.txt"):
@@ -166,7 +166,7 @@ def test_refusals_name_the_remedy(root, tmp_path):
         official.Reader(SPEC, root)
     (root / "train.txt").write_text("b0.png zoe 1 1 1")
     with pytest.raises(ValueError, match=r"no face in .*b0\.png: no such picture"):
-        official.check(SPEC, root)
+        checking.check(SPEC, root)
 
 
 def test_a_region_keeps_whole_pixels_around_the_box_and_moves_the_labels():

@@ -38,7 +38,7 @@ def test_every_figure_is_there_and_says_what_it_takes():
 
 
 def test_faces_are_the_papers_the_users_or_rendered(monkeypatch):
-    monkeypatch.setattr(scoring.official, "built", lambda spec: None)
+    monkeypatch.setattr(scoring.building, "built", lambda spec: None)
     plain = {"split": None, "crop": None, "margin": None}
     found, lacking = paper_figures.choose(["msgan/f9", "msgan/f14"], {"aflw2000": "A"}, plain)
     assert [(n, p.reader, p.dir, p.crop) for n, p in found.items()] == [

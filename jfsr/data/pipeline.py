@@ -31,7 +31,7 @@ from PIL import Image
 from jfsr.config import nearest
 from jfsr.data import datasets, misalign, records
 from jfsr.data.crops import Cropped
-from jfsr.data.datasets import folder, official, synthetic_heads
+from jfsr.data.datasets import building, folder, official, synthetic_heads
 from jfsr.data.records import BadRecord, Record
 
 SIZE = 128
@@ -85,7 +85,7 @@ def open_pictures(reader: str, dir: str = "", split: str = "") -> Any:
     if reader not in READERS:
         raise ValueError(f"unknown reader {reader!r}{nearest(reader, READERS)}; readers: {', '.join(READERS)}")
     spec = datasets.specs()[reader]
-    return official.Reader(spec, dir, split=split) if dir else official.Built(spec, split=split)
+    return official.Reader(spec, dir, split=split) if dir else building.Built(spec, split=split)
 
 
 def train_batches(

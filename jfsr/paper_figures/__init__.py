@@ -18,7 +18,7 @@ from jfsr import figures, protocols, scoring, tables
 from jfsr.checkpoint import write_atomic
 from jfsr.config import nearest
 from jfsr.data import datasets
-from jfsr.data.datasets import official
+from jfsr.data.datasets import building
 from jfsr.evals.faces import METHODS
 from jfsr.frozen import zoo
 from jfsr.paper_figures import iafsr, msgan, parts
@@ -166,7 +166,7 @@ def listing() -> list[str]:
     for name, one in FIGURES.items():
         lines.append(f"{name:20}{one.protocol.title}")
         spec = datasets.specs().get(one.protocol.reader)
-        here = spec is not None and official.built(spec)
+        here = spec is not None and building.built(spec)
         takes = [f"{one.protocol.reader} ({'built' if here else 'not built: --data=FOLDER'})"]
         if one.network:
             paper = getattr(one.protocol, one.network) or dict(one.protocol.networks)[one.network]
