@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pathlib
+import sys
 from typing import Any
 
 from absl import app, flags, logging
@@ -147,6 +148,17 @@ def give_up(step: int, config: Any, manager: Any) -> None:
     )
 
 
+def tell(argv: list[str]) -> None:
+    """Runs main, and says what is wrong with the input in one line; --verbosity=1 shows where it was found."""
+    try:
+        main(argv)
+    except (ValueError, OSError) as error:
+        if FLAGS["verbosity"].present and FLAGS.verbosity > 0:
+            raise
+        print(f"train.py: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "workdir"])
-    app.run(main)
+    app.run(tell)
