@@ -85,7 +85,7 @@ def run() -> None:
     # ---- Options: everything that can be wrong is said before anything is computed.
     if FLAGS.beside:
         raise ValueError("--beside is read by --figures alone; --compare puts the scores of two systems side by side")
-    chosen = tables()
+    chosen = wanted_tables()
     check_system()
 
     # ---- System and the networks that read no originals
@@ -205,7 +205,7 @@ def keep_programs() -> None:
     jax.config.update("jax_compilation_cache_dir", str(pathlib.Path("~/.cache/jfsr/jax").expanduser()))
 
 
-def tables() -> list[Any]:
+def wanted_tables() -> list[Any]:
     """The protocols of --tables, with the user's data; parts of a table whose data is not here are left out and named.
 
     Raises:

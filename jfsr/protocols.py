@@ -16,11 +16,11 @@ from typing import Any, Literal, get_args
 from jfsr import printed
 from jfsr.config import nearest
 from jfsr.data.misalign import Ranges
+from jfsr.evals.verification import Sides
 from jfsr.metrics import Normaliser
 from jfsr.printed import Printed
 
 Task = Literal["faces", "verification", "identification"]
-Sides = Literal["one", "both"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -110,13 +110,12 @@ def judge_pairs(
     *,
     scale: int,
     variants: frozenset[str] = frozenset(),
-    notes: Sequence[str] = (),
 ) -> Result:
     """All that a table of pairs says of a system.
 
     Args:
       scores: of :func:`jfsr.evals.verification.summarize`.
-      protocol, scale, variants, notes: as in :func:`judge`.
+      protocol, scale, variants: as in :func:`judge`.
     """
     summary: Summary = {}
     for method in sorted(scores, key=order):
@@ -134,7 +133,7 @@ def judge_pairs(
     facts = [f"{any_one['n_same']} pairs of one person, {any_one['n_not']} of two; {any_one['n_dropped']} dropped"]
     stds = ", ".join(f"{method_name(m)} {100.0 * scores[m]['acc_std']:.2f}" for m in summary)
     facts += [f"Standard deviation of the accuracy over the folds, in percent: {stds}"]
-    facts += [*dict.fromkeys(s["note"] for s in scores.values() if s["note"]), *notes, *comparable(protocol)]
+    facts += [*dict.fromkeys(s["note"] for s in scores.values() if s["note"]), *comparable(protocol)]
     return _result(protocol, summary, facts, {}, legend=PAIR_LEGEND, scale=scale, variants=variants)
 
 
@@ -144,18 +143,17 @@ def judge_ranks(
     *,
     scale: int,
     variants: frozenset[str] = frozenset(),
-    notes: Sequence[str] = (),
 ) -> Result:
     """All that a table of identification says of a system.
 
     Args:
       rows: of :func:`jfsr.evals.identification.run`.
-      protocol, scale, variants, notes: as in :func:`judge`.
+      protocol, scale, variants: as in :func:`judge`.
     """
     methods = sorted({row["method"] for row in rows}, key=order)
     summary: Summary = {m: {"rank1": metrics.bootstrap(100.0 * column(rows, m, "correct"))} for m in methods}
     people = {row["identity"] for row in rows}
-    facts = [f"{len(rows) // max(len(methods), 1)} probes of {len(people)} people", *notes, *comparable(protocol)]
+    facts = [f"{len(rows) // max(len(methods), 1)} probes of {len(people)} people", *comparable(protocol)]
     return _result(protocol, summary, facts, {}, legend=RANK_LEGEND, scale=scale, variants=variants)
 
 

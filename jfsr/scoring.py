@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from jfsr import api, figures, protocols, report, results, tables
 from jfsr.data import datasets, pipeline
+from jfsr.data.crops import Cropped
 from jfsr.data.datasets import building
 from jfsr.data.pairs import read_pairs_csv
 from jfsr.evals import (
@@ -79,7 +80,7 @@ def baselines(*, scale: int) -> System:
 
 @dataclasses.dataclass
 class Judges:
-    """Frozen networks by kind, each loaded once; None where there is none.
+    """Frozen networks by kind; None where there is none.
 
     Attributes:
       pose, identity, perceptual: (ruler, variables).
@@ -186,13 +187,14 @@ class Data:
         )
 
 
+def open_faces(protocol: Protocol) -> Cropped:
+    """All the faces that a protocol names, cropped."""
+    return pipeline.open_source(protocol, upright=bool(protocol.misalign and protocol.misalign.upright))
+
+
 def open_data(protocol: Protocol, *, limit: int = 0) -> Data:
     """Opens a table's faces, and finds out which of them can be used."""
-    from ml_collections import ConfigDict
-
-    section = {k: getattr(protocol, k) for k in ("reader", "dir", "split", "crop", "margin")}
-    upright = bool(protocol.misalign and protocol.misalign.upright)
-    whole = pipeline.open_source(ConfigDict({**section, "weight": 1.0}), upright=upright)
+    whole = open_faces(protocol)
     source, unusable = faces.usable(whole, limit=limit)
     unusable += [f"{name}: {reason}" for name, reason in getattr(whole.source, "skipped", [])]
     return Data(source, whole, unusable, protocol)
@@ -234,16 +236,15 @@ def score(system: System, judges: Judges, protocol: Protocol, *, limit: int = 0,
       system: restores the faces.
       judges: read them.
       protocol: with ``scale`` and the networks' names filled in.
-      limit: only the first so many faces; 0 = all. Of a table of faces alone.
+      limit: only the first so many faces, or pairs; 0 = all. Not of an identification.
       min_images: people with more faces than this take part in an identification.
 
     Raises:
       ValueError: what is wrong with the data, or a network is missing without which there is no score.
     """
-    tasks = {"faces": _faces, "verification": _pairs}
     if protocol.task == "identification":
         return _ranks(system, judges, protocol, min_images=min_images)
-    return tasks[protocol.task](system, judges, protocol, limit=limit)
+    return (_pairs if protocol.task == "verification" else _faces)(system, judges, protocol, limit=limit)
 
 
 def _faces(system: System, judges: Judges, protocol: Protocol, *, limit: int) -> Scored:
@@ -307,21 +308,18 @@ def _pairs(system: System, judges: Judges, protocol: Protocol, *, limit: int) ->
     embeddings = verification.embed(compared(system, data, faces.Pick(data.source, some)), embed)
     rows = verification.run(embeddings, pairs, sides=protocol.sides)
     scores = verification.summarize(rows)
-    result = results.judge_pairs(
-        scores, protocol, scale=protocol.scale, variants=protocols.variants(system.config), notes=[]
-    )
+    result = results.judge_pairs(scores, protocol, scale=protocol.scale, variants=protocols.variants(system.config))
     return Scored(result, rows, report.pair_pictures(rows), data.unusable)
 
 
 def _ranks(system: System, judges: Judges, protocol: Protocol, *, min_images: int) -> Scored:
     embed = _identity(judges)
-    data = open_data(protocol)
-    roles = identification.choose(data.whole, min_images=min_images)
-    embeddings = verification.embed(compared(system, data, faces.Pick(data.whole, roles.indices)), embed)
+    whole = open_faces(protocol)
+    roles = identification.choose(whole, min_images=min_images)  # reads every face once
+    data = Data(faces.Pick(whole, roles.indices), whole, roles.unusable, protocol)
+    embeddings = verification.embed(compared(system, data), embed)
     rows = identification.run(embeddings, roles)
-    result = results.judge_ranks(
-        rows, protocol, scale=protocol.scale, variants=protocols.variants(system.config), notes=[]
-    )
+    result = results.judge_ranks(rows, protocol, scale=protocol.scale, variants=protocols.variants(system.config))
     return Scored(result, rows, {}, roles.unusable)
 
 

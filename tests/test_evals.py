@@ -399,6 +399,39 @@ def test_a_folder_with_pairs_is_verified(system, tmp_path):
     assert "no identity network: --identity=none" in done.stderr
 
 
+def test_a_gallery_of_originals_names_the_restored_probes(tmp_path):
+    """Three people of three faces, told apart by their colour; the first face of each looks straight ahead."""
+    from jfsr import protocols, scoring
+
+    lines = ["file,identity," + ",".join(f"x{i},y{i}" for i in range(5))]
+    for person, colour in enumerate([(200, 40, 40), (40, 200, 40), (40, 40, 200)]):
+        for i in range(3):
+            face = np.clip(np.full((128, 128, 3), colour) + np.array([0, 5 * i, -5 * i]), 0, 255).astype(np.uint8)
+            Image.fromarray(face).save(tmp_path / f"p{person}_{i}.png")
+            nose = 64 + 12 * i
+            lines.append(f"p{person}_{i}.png,{person},44,50,84,50,{nose},70,50,90,78,90")
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    colours = types.SimpleNamespace(
+        name="colours", kind="identity", features=3, apply=lambda v, images: images.mean((1, 2)) - v["grey"]
+    )
+    grey = {"grey": jnp.full((1, 3), 0.3)}
+    protocol = protocols.choose(
+        "iafsr/t1-celeba", {"reader": "folder", "dir": str(tmp_path), "crop": "none", "scale": 8, "identity": "colours"}
+    )
+    wrong = lambda batch: nearest(batch["lr"])[..., ::-1]  # red people become blue ones
+    system = scoring.System("swapped", wrong, 8)
+    scored = scoring.score(system, scoring.Judges(identity=(colours, grey)), protocol, min_images=2)
+    rows = {(row["name"], row["method"]): row for row in scored.rows}
+    assert {name for name, _ in rows} == {f"p{person}_{i}.png" for person in range(3) for i in (1, 2)}
+    assert all(rows[name, "bicubic"]["correct"] for name, _ in rows)
+    assert [rows[f"p{person}_1.png", "ours"]["found"] for person in range(3)] == [2, 1, 0]
+    assert scored.result.summary["ours"]["rank1"].mean == pytest.approx(100 / 3)
+    assert scored.result.summary["bicubic"]["rank1"].n == 6
+    assert "6 probes of 3 people" in scored.result.facts
+    with pytest.raises(ValueError, match=r"nobody in .* has more than 25 faces"):
+        scoring.score(system, scoring.Judges(identity=(colours, grey)), protocol)
+
+
 def test_eval_lists_its_tables():
     done = evaluate("--list")
     assert done.returncode == 0

@@ -113,10 +113,6 @@ class FromFolder:
             for key in dict.fromkeys((relative, path.stem)):
                 self.files.setdefault(key, []).append(path)
 
-    def missing(self, names: Sequence[str]) -> list[str]:
-        """The faces without exactly one image."""
-        return [name for name in names if len(self._found(name)) != 1]
-
     def __call__(self, batch: dict[str, Any]) -> Float[np.ndarray, "b 128 128 3"]:
         """The images of a batch's faces, in [0, 1]."""
         return np.stack([self._read(name, batch["hr"].shape[1]) for name in batch["names"]])

@@ -15,7 +15,6 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from jfsr import protocols, scoring
-from jfsr.data import pipeline
 from jfsr.evals import faces, identity
 from jfsr.evals.faces import Faces
 from jfsr.figures import Picture
@@ -96,8 +95,7 @@ class Scene:
         Raises:
           ValueError: not one will do; says why the first does not.
         """
-        upright = bool(self.protocol.misalign and self.protocol.misalign.upright)
-        whole = pipeline.open_source(self.protocol, upright=upright)
+        whole = scoring.open_faces(self.protocol)
         count = min(count or len(whole), self.limit or len(whole), len(whole))
         found: dict[int, int] = {}
         reasons = []

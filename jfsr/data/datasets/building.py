@@ -54,14 +54,15 @@ def build(
         account.notes += [f"split {split!r} is not in this copy" for split in absent]
         if not account.kept:
             raise ValueError(f"{spec.name}: nothing of split {account.split!r} can be used\n{account.text()}")
-    builder.accounts, builder.root = {a.split: a for a in accounts}, root
+    builder.accounts, builder.root, builder.workers = {a.split: a for a in accounts}, root, workers
     builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=str(root)))
-    for account in accounts if spec.pairs else []:
-        try:
-            found = json.dumps(spec.pairs(root, account.split))  # type: ignore[misc]
-            (pathlib.Path(builder.data_path) / f"pairs_{account.split}.json").write_text(found)
-        except ValueError as error:
-            account.notes.append(f"built without pairs: {error}")
+    if spec.pairs:
+        for account in accounts:
+            try:
+                found = json.dumps(spec.pairs(root, account.split))
+                (pathlib.Path(builder.data_path) / f"pairs_{account.split}.json").write_text(found)
+            except ValueError as error:
+                account.notes.append(f"built without pairs: {error}")
     report = {a.split: dataclasses.asdict(a) | {"kept": a.kept} for a in accounts}
     (pathlib.Path(builder.data_path) / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False))
     journal.file.unlink(missing_ok=True)
@@ -96,11 +97,8 @@ class Built:
             )
         if split not in builder.info.splits:
             raise ValueError(f"the built {spec.name} has no split {split!r}; remove {builder.data_path} and {command}")
-        self._data, self._path, self._split = (
-            builder.as_data_source(split=split),
-            pathlib.Path(builder.data_path),
-            split,
-        )
+        self._data = builder.as_data_source(split=split)
+        self._path, self._split = pathlib.Path(builder.data_path), split
 
     def name_of(self, index: int) -> str:
         """Name of a record, without decoding its picture."""
@@ -122,7 +120,7 @@ class Built:
         """The record of one face."""
         row = self._data[int(index)]
         name = row["name"].decode() if isinstance(row["name"], bytes) else row["name"]
-        record = records.new_record(decode(row["picture"], name), name)
+        record = records.new_record(folder.decode_image(row["picture"], name), name)
         for key in LABELS:
             record[key] = np.asarray(row[key], record[key].dtype)
         record["identity"] = np.int32(row["identity"])
@@ -139,11 +137,6 @@ def encode(spec: Official, root: pathlib.Path, entry: Entry, record: Record) -> 
     stream = io.BytesIO()
     Image.fromarray(record["image"]).save(stream, "PNG", compress_level=3)
     return stream.getvalue()
-
-
-def decode(data: bytes, name: str) -> np.ndarray:
-    """8-bit RGB of a picture's bytes."""
-    return folder.decode_image(data, name)
 
 
 @functools.cache
@@ -174,7 +167,7 @@ def _builder_class(spec_name: str) -> type:
         RELEASE_NOTES = {spec.release: "First reading."}  # noqa: RUF012 - TFDS's own form
         MANUAL_DOWNLOAD_INSTRUCTIONS = f"{spec.home}\n{spec.layout}"
         accounts: dict[str, Account] = {}  # noqa: RUF012 - set by build()
-        root = pathlib.Path()
+        root, workers = pathlib.Path(), 0
 
         def _info(self) -> tfds.core.DatasetInfo:
             return tfds.core.DatasetInfo(
@@ -198,7 +191,7 @@ def _builder_class(spec_name: str) -> type:
                 row = {key: record[key] for key in (*LABELS, "identity", "name")}
                 return row | {"picture": encode(spec, self.root, source.entries[index], record)}
 
-            with Pool(0, len(good)) as run:
+            with Pool(self.workers, len(good)) as run:
                 for begin in range(0, len(good), CHUNK):  # by parts: the pool would read far ahead of the writer
                     yield from enumerate(run(example, good[begin : begin + CHUNK]), begin)
 

@@ -25,7 +25,7 @@ from jfsr import geometry
 from jfsr.data.datasets.official import Entry, Official, read, scan
 from jfsr.data.records import BadRecord
 
-CHUNK = 64  # entries that one worker checks at a time
+CHUNK = 64  # entries that one thread reads at a time
 
 
 @dataclasses.dataclass
@@ -84,7 +84,7 @@ def check(
       spec: the data set.
       root: its folder.
       splits: which; () = all that are there.
-      workers: processes; 0 = one per core, 1 = this one.
+      workers: threads; 0 = one per core, 1 = this one.
       journal: where finished parts are noted, so that an interrupted check goes on; None = nowhere.
 
     Returns:

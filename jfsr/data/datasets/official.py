@@ -36,7 +36,7 @@ class Entry:
       name: unique in its split; by habit the picture's path, with ``#2`` for the second face of a picture.
       image: the picture, relative to the root.
       person: who it is, '' = unknown. Numbered in sorted order within a split.
-      data: what :attr:`Official.read` needs besides: lines of a list, an index. Plain values, as it goes to workers.
+      data: what :attr:`Official.read` needs besides: lines of a list, an index; plain values.
     """
 
     name: str
