@@ -21,6 +21,8 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from jfsr import config as configs
+
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "Optional: an error unless the run was made with it.", lock_config=True)
 flags.DEFINE_string("workdir", None, "Workdir of train.py to score.")
@@ -244,7 +246,6 @@ def wanted_tables() -> list[Any]:
 
 def data_folders(readers: set[str]) -> dict[str, str]:
     """--data by reader, '' for the rendered heads; a folder without a name is of the one reader of what is wanted."""
-    from jfsr.config import nearest
     from jfsr.data import pipeline
 
     out: dict[str, str] = {}
@@ -261,14 +262,14 @@ def data_folders(readers: set[str]) -> dict[str, str]:
                 )
             reader, folder = next(iter(own), "folder"), entry
         if reader not in pipeline.READERS:
-            raise ValueError(f"--data={entry}: no reader {reader!r}{nearest(reader, pipeline.READERS)}")
+            raise ValueError(f"--data={entry}: no reader {reader!r}{configs.nearest(reader, pipeline.READERS)}")
         out[reader] = folder
     return out
 
 
 def the_system(path: pathlib.Path) -> Any:
     """The system to score; ValueError if --config or --scale say something else than its own config."""
-    from jfsr import api, checkpoint, config, scoring
+    from jfsr import api, checkpoint, scoring
 
     if FLAGS.images:
         return scoring.images(FLAGS.images, scale=FLAGS.scale)
@@ -278,7 +279,7 @@ def the_system(path: pathlib.Path) -> Any:
     if FLAGS.scale and FLAGS.scale != restorer.scale:
         raise ValueError(f"--scale={FLAGS.scale}, but this system restores ×{restorer.scale}")
     if FLAGS.config is not None:
-        changed = config.diff(restorer.config, FLAGS.config)
+        changed = configs.diff(restorer.config, FLAGS.config)
         changed = {k: v for k, v in changed.items() if not {k, k.split(".")[0]} & checkpoint.FREE}
         if changed:
             shown = "\n  ".join(f"{key}: {values}" for key, values in changed.items())
@@ -381,4 +382,4 @@ def no_nan(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=configs.parse_flags)

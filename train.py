@@ -161,4 +161,4 @@ def tell(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "workdir"])
-    app.run(tell)
+    app.run(tell, flags_parser=configs.parse_flags)

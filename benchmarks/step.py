@@ -16,6 +16,7 @@ import time
 from absl import app, flags
 from ml_collections import config_flags
 
+from jfsr import config as configs
 from jfsr import parallel
 
 FLAGS = flags.FLAGS
@@ -82,4 +83,4 @@ def random_batch(rng, batch: int, scale: int) -> dict:
 
 if __name__ == "__main__":
     flags.mark_flag_as_required("config")
-    app.run(main)
+    app.run(main, flags_parser=configs.parse_flags)

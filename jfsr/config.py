@@ -13,9 +13,11 @@ import difflib
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from absl import app, flags
 from ml_collections import ConfigDict
 
 Section = Any  # a ConfigDict or a dict; the first is no Mapping to Python
@@ -47,10 +49,28 @@ def parse(arg: str, variants: Mapping[str, Callable[[ConfigDict], None]], base: 
         elif word in variants:
             variants[word](base)
         else:
-            raise ConfigError(f"unknown variant {word!r}{nearest(word, variants)}; variants: {', '.join(variants)}")
+            raise ConfigError(f"unknown variant {word!r}{nearest(word, variants)} (variants: {', '.join(variants)})")
     for key, text in overrides:
         override(base, key.strip(), text.strip())
     return base.lock()
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+    """Reads absl's flags, for ``app.run(main, flags_parser=parse_flags)``.
+
+    A config that cannot be made ends the program (2) with what :func:`parse` says of it, in one line; ml_collections
+    would put the traceback of its import into the message.
+    """
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        said, cause = None, error.__context__
+        while cause is not None:  # ml_collections raises a ConfigError again, with the traceback as its text
+            said, cause = cause if isinstance(cause, ConfigError) else said, cause.__context__
+        if said is None:
+            return app.parse_flags_with_usage(argv)  # absl's own account, and its usage
+        print(f"--config: {said}", file=sys.stderr)
+        sys.exit(2)
 
 
 def override(config: ConfigDict, key: str, text: str) -> None:

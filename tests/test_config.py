@@ -84,7 +84,7 @@ def test_an_override_keeps_the_type(arg, key, value):
 @pytest.mark.parametrize(
     ("arg", "says"),
     [
-        ("x17", r"unknown variant 'x17'; did you mean 'x16'\?; variants: x16, half"),
+        ("x17", r"unknown variant 'x17'; did you mean 'x16'\? \(variants: x16, half\)"),
         ("train.bacth=4", r"'train.bacth'; did you mean 'train.batch'\?"),
         ("batch=4", r"'batch'; did you mean 'train.batch'\?"),
         ("train=4", r"'train' is a section; set one of its keys: train.batch, train.guard, train.rate"),

@@ -326,6 +326,10 @@ def test_eval_without_labels_says_what_it_cannot_score(system, folder, tmp_path)
         (["--workdir=x", "--tables=folder", "--data=foldr=y"], "no reader 'foldr'; did you mean 'folder'?"),
         (["--images=x", "--tables=folder", "--data=y"], "--images needs --scale"),
         (["--workdir=nowhere"], "no folder nowhere"),
+        (
+            ["--workdir=x", f"--config={conftest.ROOT}/configs/jasrnet.py:quik"],
+            "--config: unknown variant 'quik'; did you mean",
+        ),
         (["--workdir=x", "--data=y"], "--data=y is read by none of the tables synthetic"),
         (["--workdir=x", "--tables=folder", "--data=y", "--split=test"], "--split=test is read by none of the tables"),
     ],
