@@ -6,7 +6,8 @@ Variants, joined by commas after the colon, with key=value overrides anywhere am
     sr_only | align_only                        one head alone; bl and bl_f are meant with one of these
     concat | add (default)                      how the levels of the encoder are fused, Table 5
     one_stage | two_stages | res16              the other rows of Table 5; three stages and 32 blocks are the default
-    quick                       small network, synthetic heads: minutes on two CPU cores
+    quick                       small network, synthetic heads: minutes on two CPU cores. quick,jt beside
+                                quick,bl,align_only shows what joint training does for the landmarks
     faces                       reduced network on a folder of real faces with 68 landmarks (data.sources.faces.dir)
     debug                       anything above in seconds
 
