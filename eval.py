@@ -37,7 +37,7 @@ flags.DEFINE_list("compare", None, "Two result folders (or summary.json), joined
 flags.DEFINE_list(
     "data",
     None,
-    "Folder of the faces; for tables of several data sets READER=FOLDER,… (aflw2000=A,biwi=B). Every figure can "
+    "Folder of the faces; for tables of several data sets DATASET=FOLDER,… (aflw2000=A,biwi=B). Every figure can "
     "be drawn of your own faces, folder=FOLDER, and of rendered ones, synthetic_heads.",
 )
 flags.DEFINE_string("split", None, "Another split than the table's.")
@@ -71,7 +71,7 @@ def main(argv: list[str]) -> None:
 
 def run() -> None:
     """What main does, with errors as exceptions."""
-    from jfsr import protocols, scoring
+    from jfsr.tables import protocols, scoring
 
     if FLAGS.list:
         print(listing())
@@ -120,19 +120,20 @@ def draw() -> None:
     Raises:
       ValueError: an option that is wrong, or not one figure can be drawn.
     """
-    from jfsr import paper_figures, scoring
+    from jfsr.drawing import papers
+    from jfsr.tables import scoring
 
     # ---- Options
     if FLAGS.tables:
         raise ValueError("--tables and --figures are two commands; give one of them")
     names = [name.strip() for name in FLAGS.figures]
-    folders = data_folders({paper_figures.figure(name).protocol.reader for name in names})
+    folders = data_folders({papers.figure(name).protocol.dataset for name in names})
     fields = {"split": FLAGS.split, "crop": FLAGS.crop, "margin": FLAGS.margin}
-    found, absent = paper_figures.choose(names, folders, fields)
-    if FLAGS.beside and not any(paper_figures.figure(name).beside for name in names):
+    found, absent = papers.choose(names, folders, fields)
+    if FLAGS.beside and not any(papers.figure(name).beside for name in names):
         raise ValueError(f"--beside={','.join(FLAGS.beside)} is read by none of the figures {', '.join(names)}")
     alone = not (FLAGS.workdir or FLAGS.checkpoint or FLAGS.images)
-    if alone and any(paper_figures.figure(name).system for name in names):
+    if alone and any(papers.figure(name).system for name in names):
         raise ValueError("the figures show a system: give one of --workdir=DIR, --checkpoint=DIR and --images=DIR")
     if alone and not FLAGS.out:
         raise ValueError("give --out, a folder for the figures, or a system")
@@ -143,24 +144,22 @@ def draw() -> None:
     keep_programs()
     path = pathlib.Path(FLAGS.workdir or FLAGS.checkpoint or FLAGS.out)
     system = scoring.baselines(scale=FLAGS.scale or 8) if alone else the_system(path)
-    systems = {paper_figures.OURS: system, **systems_beside(system.scale)}
+    systems = {papers.OURS: system, **systems_beside(system.scale)}
 
     # ---- One figure after the other
     for name, protocol in found.items():
         try:
-            net = paper_figures.network(
-                name, FLAGS[paper_figures.figure(name).network or "pose"].value, system, protocol
-            )
+            net = papers.network(name, FLAGS[papers.figure(name).network or "pose"].value, system, protocol)
         except ValueError as error:
             absent[name] = str(error)
             continue
-        drawing, protocol = paper_figures.draw(name, protocol, systems, net, limit=FLAGS.limit)
+        drawing, protocol = papers.draw(name, protocol, systems, net, limit=FLAGS.limit)
         folder = (pathlib.Path(FLAGS.out) if FLAGS.out else path / "eval") / "figures" / name.replace("/", "_")
         judges = scoring.Judges()
         if net:
             setattr(judges, net[0].kind, net)
         beside = {label: other.facts for label, other in systems.items() if other is not system}
-        paper_figures.write(folder, drawing, protocol, {**describe(system, judges), "beside": beside})
+        papers.write(folder, drawing, protocol, {**describe(system, judges), "beside": beside})
         print("\n- ".join([protocol.title, *drawing.notes]))
         print(f"{folder}: figure.png, figure.csv, summary.json")
     if len(absent) == len(names):
@@ -171,13 +170,15 @@ def draw() -> None:
 
 def systems_beside(scale: int) -> dict[str, Any]:
     """The systems of --beside by label: runs and bundles, and folders of images at the given scale."""
-    from jfsr import api, paper_figures, scoring
+    from jfsr import api
+    from jfsr.drawing import papers
+    from jfsr.tables import scoring
 
     entries = [entry.partition("=") for entry in FLAGS.beside or []]
     for label, equals, folder in entries:
         if not equals or not folder:
             raise ValueError(f"--beside={label}: it takes LABEL=RUN or LABEL=FOLDER")
-    paper_figures.check_labels([label for label, _, _ in entries])
+    papers.check_labels([label for label, _, _ in entries])
     step = int(FLAGS.step) if FLAGS.step.isdigit() else FLAGS.step
     out = {}
     for label, _, folder in entries:
@@ -213,19 +214,19 @@ def wanted_tables() -> list[Any]:
     Raises:
       ValueError: an unknown table, an option that nothing reads, or no table with its data.
     """
-    from jfsr import protocols, scoring
+    from jfsr.tables import protocols, scoring
 
-    readers = {protocols.TABLES[p].reader for n in FLAGS.tables or [] for p in protocols.parts(n.strip())}
-    folders = data_folders(readers)
+    datasets = {protocols.TABLES[p].dataset for n in FLAGS.tables or [] for p in protocols.parts(n.strip())}
+    folders = data_folders(datasets)
     found, absent, read = [], {}, set()
     for name in FLAGS.tables or ["synthetic"]:
         for part in protocols.parts(name.strip()):
             table = protocols.TABLES[part]
             # Synthetic heads never lie in the user's folder: they would be rendered into it.
-            mine = table.reader if table.reader in folders else ""
-            dir = folders.get(mine, "") if table.reader != "synthetic_heads" else ""
+            mine = table.dataset if table.dataset in folders else ""
+            dir = folders.get(mine, "") if table.dataset != "synthetic_heads" else ""
             read |= {mine} if dir else set()
-            split = FLAGS.split if table.reader != "folder" else None
+            split = FLAGS.split if table.dataset != "folder" else None
             table = protocols.choose(part, {"dir": dir, "split": split, "crop": FLAGS.crop, "margin": FLAGS.margin})
             lacking = scoring.lacks(table)
             if lacking:
@@ -233,9 +234,9 @@ def wanted_tables() -> list[Any]:
             else:
                 found.append(table)
     if unread := set(folders) - read:
-        given = ", ".join(folders[reader] or reader for reader in sorted(unread))
+        given = ", ".join(folders[dataset] or dataset for dataset in sorted(unread))
         raise ValueError(f"--data={given} is read by none of the tables {', '.join(FLAGS.tables or ['synthetic'])}")
-    if FLAGS.split and all(table.reader == "folder" for table in found):
+    if FLAGS.split and all(table.dataset == "folder" for table in found):
         raise ValueError(f"--split={FLAGS.split} is read by none of the tables {', '.join(FLAGS.tables)}")
     if not found:
         raise ValueError("; ".join(absent.values()))
@@ -244,32 +245,34 @@ def wanted_tables() -> list[Any]:
     return found
 
 
-def data_folders(readers: set[str]) -> dict[str, str]:
-    """--data by reader, '' for the rendered heads; a folder without a name is of the one reader of what is wanted."""
+def data_folders(datasets: set[str]) -> dict[str, str]:
+    """--data by dataset, '' for the rendered heads; a folder without a name is of the one dataset of what is wanted."""
     from jfsr.data import pipeline
 
     out: dict[str, str] = {}
     for entry in FLAGS.data or []:
-        reader, equals, folder = entry.partition("=")
+        dataset, equals, folder = entry.partition("=")
         if entry == "synthetic_heads":
             folder = ""
-        elif not equals or "/" in reader:
-            own = sorted(readers - {"synthetic_heads"})
+        elif not equals or "/" in dataset:
+            own = sorted(datasets - {"synthetic_heads"})
             if len(own) > 1:
                 what = "figures" if FLAGS.figures else "tables"
                 raise ValueError(
                     f"--data={entry}: the {what} read {', '.join(own)}; say which: --data={own[0]}={entry}"
                 )
-            reader, folder = next(iter(own), "folder"), entry
-        if reader not in pipeline.READERS:
-            raise ValueError(f"--data={entry}: no reader {reader!r}{configs.nearest(reader, pipeline.READERS)}")
-        out[reader] = folder
+            dataset, folder = next(iter(own), "folder"), entry
+        if dataset not in pipeline.DATASETS:
+            raise ValueError(f"--data={entry}: no data set {dataset!r}{configs.nearest(dataset, pipeline.DATASETS)}")
+        out[dataset] = folder
     return out
 
 
 def the_system(path: pathlib.Path) -> Any:
     """The system to score; ValueError if --config or --scale say something else than its own config."""
-    from jfsr import api, checkpoint, scoring
+    from jfsr import api
+    from jfsr.tables import scoring
+    from jfsr.training import checkpoint
 
     if FLAGS.images:
         return scoring.images(FLAGS.images, scale=FLAGS.scale)
@@ -289,26 +292,28 @@ def the_system(path: pathlib.Path) -> Any:
 
 def second_opinions() -> Any:
     """The judges that only a flag brings in."""
-    from jfsr import checkpoint, export, scoring
     from jfsr.evals import direct, fsanet, gate
     from jfsr.frozen import zoo
+    from jfsr.tables import scoring
+    from jfsr.training import checkpoint, runs
 
     judges = scoring.Judges()
     if FLAGS.fsanet:
-        judges.fsanet = fsanet.reader(FLAGS.fsanet)
+        judges.fsanet = fsanet.estimator(FLAGS.fsanet)
     if FLAGS.direct:
-        judges.direct = direct.reader(checkpoint.read_config(FLAGS.direct), export.load_variables(FLAGS.direct)[0])
+        judges.direct = direct.estimator(checkpoint.read_config(FLAGS.direct), runs.load_variables(FLAGS.direct)[0])
     if FLAGS.gate:
         config = checkpoint.read_config(FLAGS.gate)
         pose = zoo.load(config.frozen.pose)[1] if config.method == "gate" else {}
-        judges.gate = gate.decider(config, export.load_variables(FLAGS.gate)[0], {"pose": pose})
+        judges.gate = gate.decider(config, runs.load_variables(FLAGS.gate)[0], {"pose": pose})
     return judges
 
 
 def listing() -> str:
     """Every table and figure and what it needs, and whether that is here."""
-    from jfsr import paper_figures, protocols, scoring
+    from jfsr.drawing import papers
     from jfsr.frozen import zoo
+    from jfsr.tables import protocols, scoring
 
     lines = []
     for name, table in protocols.TABLES.items():
@@ -317,7 +322,7 @@ def listing() -> str:
         lacking = [x for x in lacking if x]
         lines.append(f"{name:20}{table.title}" + (f"\n{'':20}  needs {'; '.join(lacking)}" if lacking else ""))
     lines += [f"{name:20}not scored: {why}" for name, why in protocols.UNSCORED.items()]
-    lines += paper_figures.listing()
+    lines += papers.listing()
     return "\n".join(lines)
 
 
@@ -326,9 +331,9 @@ def describe(system: Any, judges: Any) -> dict[str, str]:
     import jax
 
     import jfsr
-    from jfsr import export
+    from jfsr import bundle
 
-    out = {**system.facts, **judges.facts(), "jfsr": f"{jfsr.__version__}, commit {export.commit()}"}
+    out = {**system.facts, **judges.facts(), "jfsr": f"{jfsr.__version__}, commit {bundle.commit()}"}
     libraries = ("jax", "flax", "numpy", "pillow")
     out["versions"] = ", ".join([f"Python {platform.python_version()}"]
                                 + [f"{name} {importlib.metadata.version(name)}" for name in libraries])  # fmt: skip
@@ -338,10 +343,11 @@ def describe(system: Any, judges: Any) -> dict[str, str]:
 
 def write(folder: pathlib.Path, scored: Any, protocol: Any, provenance: dict[str, str]) -> None:
     """Every file of a table, each whole or not at all."""
-    from jfsr import figures, report, tables
-    from jfsr.checkpoint import write_atomic
+    from jfsr import files
+    from jfsr.drawing import figures, report
+    from jfsr.tables import columns
 
-    result, pictures = scored.result, scored.pictures
+    result, pictures = scored.result, report.pictures_of(scored)
     scores = {method: {key: i._asdict() for key, i in of.items()} for method, of in result.summary.items()}
     drawn = {heading: f"{heading.lower().replace(' ', '_').replace(chr(39), '')}.png" for heading in pictures}
     if (folder / "summary.json").exists():  # pictures of an earlier result that this one does not have
@@ -355,21 +361,21 @@ def write(folder: pathlib.Path, scored: Any, protocol: Any, provenance: dict[str
         "protocol_fields": protocol.fields(),
         **provenance,
         "scores": scores,
-        "gap_closed_percent": tables.gap_closed(result.summary),
-        "dropped": tables.dropped(scored.rows, scored.unusable),
+        "gap_closed_percent": columns.gap_closed(result.summary),
+        "dropped": columns.dropped(scored.rows, scored.unusable),
         "unusable": scored.unusable,
         "facts": result.facts,
         "pictures": sorted(drawn.values()),
     }
-    write_atomic(folder / "table.md", result.markdown())
-    write_atomic(folder / "summary.json", json.dumps(no_nan(summary), indent=1, ensure_ascii=False) + "\n")
-    tables.write_csv(folder / "images.csv", scored.rows)
+    files.write_text(folder / "table.md", result.markdown())
+    files.write_text(folder / "summary.json", json.dumps(no_nan(summary), indent=1, ensure_ascii=False) + "\n")
+    columns.write_csv(folder / "images.csv", scored.rows)
     for heading, (image, _) in pictures.items():
         file = folder / drawn[heading]
         draft = file.with_name(f".{file.name}.{os.getpid()}")
         draft.write_bytes(figures.png(image))
         draft.replace(file)
-    write_atomic(folder / "report.html", report.page(result, pictures, provenance))
+    files.write_text(folder / "report.html", report.page(result, pictures, provenance))
 
 
 def no_nan(value: Any) -> Any:

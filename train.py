@@ -17,7 +17,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from jfsr import config as configs
-from jfsr import parallel
+from jfsr.training import parallel
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "Config file, as FILE.py:variant,key=value,…", lock_config=True)
@@ -52,11 +52,12 @@ def main(argv: list[str]) -> None:
     import jax
     from clu import parameter_overview
 
-    from jfsr import checkpoint, figures, logs, start
     from jfsr.data import pipeline
+    from jfsr.drawing import figures
     from jfsr.frozen import zoo
     from jfsr.methods import common
-    from jfsr.validation import Validation
+    from jfsr.training import checkpoint, logs, warm_start
+    from jfsr.training.validation import Validation
 
     configs.validate(config, CONFIG, method.CONFIG, pipeline.CONFIG)
     jax.config.update("jax_compilation_cache_dir", str(pathlib.Path("~/.cache/jfsr/jax").expanduser()))
@@ -71,7 +72,7 @@ def main(argv: list[str]) -> None:
 
     # ---- State: fresh (with the parameters that config.start names), or the newest checkpoint of this very config
     manager = checkpoint.open_manager(workdir, config)
-    given = start.load(method, config) if manager.latest_step() is None else {}
+    given = warm_start.load(method, config) if manager.latest_step() is None else {}
     root = jax.random.key(config.seed)
     data = functools.partial(
         pipeline.train_batches,
@@ -85,7 +86,7 @@ def main(argv: list[str]) -> None:
     # Jitted as a whole: leaf by leaf, hundreds of small programs would be compiled.
     init = jax.jit(functools.partial(method.init, config))
     fresh = init(common.derive(root, 0, common.PURPOSE_INIT), next(data(start_step=0)))
-    fresh, taken = start.begin(fresh, given)
+    fresh, taken = warm_start.begin(fresh, given)
     state = checkpoint.restore(manager, fresh)
     begin = int(state.step)
 

@@ -72,7 +72,7 @@ def main() -> None:
                 continue
             kinds = () if stage == "pixel" else method.needed(config)
             frozen = {
-                kind: jax.eval_shape(zoo.ruler(config.frozen[kind]).module.init, jax.random.key(0), image)
+                kind: jax.eval_shape(zoo.network(config.frozen[kind]).module.init, jax.random.key(0), image)
                 for kind in kinds
             }
             some = 2  # the count is proportional to the batch, but for the update

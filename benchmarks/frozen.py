@@ -33,7 +33,7 @@ import numpy as np
 from flax import jax_utils
 from generator import measure  # benchmarks/generator.py, which also puts tests/ on the path
 
-from jfsr.frozen import blocks, port, zoo
+from jfsr.frozen import blocks, porting, zoo
 
 FORWARD, BOTH = "forward", "forward + gradient"
 # Of networks that take any size: LPIPS and VGG see restored faces, RRDBNet sees what it enlarges.
@@ -42,7 +42,7 @@ SIDES = {"perceptual": 128, "features": 128, "start": 32}
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    published = [name for name in zoo.names() if zoo.ruler(name).rules]
+    published = [name for name in zoo.names() if zoo.network(name).rules]
     parser.add_argument("--networks", nargs="+", default=published, choices=zoo.names(), metavar="NAME")
     parser.add_argument("--batch", type=int, default=8, help="faces a step, over all devices together")
     parser.add_argument("--rounds", type=int, default=5)
@@ -97,13 +97,13 @@ def in_torch(name: str) -> tuple[list[Any], Callable, str] | None:
     return [net], call, "features.module." if name == "magface" else ""
 
 
-def variables_of(net: zoo.Ruler, modules: list[Any] | None, prefix: str) -> dict[str, Any]:
+def variables_of(net: zoo.FrozenNetwork, modules: list[Any] | None, prefix: str) -> dict[str, Any]:
     """The PyTorch modules' arrays as ours, through the network's rules; without modules, small constants."""
-    shapes = port.shapes_of(net.module)
+    shapes = porting.shapes_of(net.module)
     if modules is None:
         return jax.tree.map(lambda leaf: np.full(leaf.shape, 0.01, np.float32), shapes)
     source = {f"{prefix}{key}": value.numpy() for m in modules for key, value in m.state_dict().items()}
-    return port.apply_rules(source, net.rules, shapes, name=net.name)
+    return porting.apply_rules(source, net.rules, shapes, name=net.name)
 
 
 def torch_runs(name: str, dtype: str, images: np.ndarray, others: np.ndarray) -> dict[str, Callable]:
@@ -138,7 +138,7 @@ def torch_runs(name: str, dtype: str, images: np.ndarray, others: np.ndarray) ->
 
 
 def jax_runs(
-    net: zoo.Ruler, variables: dict, dtype: str, images: np.ndarray, others: np.ndarray, devices: list
+    net: zoo.FrozenNetwork, variables: dict, dtype: str, images: np.ndarray, others: np.ndarray, devices: list
 ) -> tuple[dict[str, Callable], dict[str, float]]:
     """The same for JAX, the batch shared by the devices; and the 10⁶ bytes that the compiled programs reserve."""
     if hasattr(net.module, "dtype"):
@@ -193,7 +193,7 @@ def apart(found: list[np.ndarray], truth: list[np.ndarray]) -> float:
 
 def rows(name: str, args: argparse.Namespace) -> list[str]:
     """One row of the table for each type."""
-    net = zoo.ruler(name)
+    net = zoo.network(name)
     side = net.input_size or SIDES[net.kind]
     rng = np.random.default_rng(0)
     images, others = rng.uniform(size=(2, args.batch, side, side, 3)).astype(np.float32)

@@ -17,7 +17,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from jfsr import config as configs
-from jfsr import parallel
+from jfsr.training import parallel
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "As for train.py.")

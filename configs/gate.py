@@ -34,7 +34,7 @@ def base() -> ConfigDict:
     c.train = ConfigDict({"batch": 64, "steps": 4000, "guard": True, "max_bad_run": 20})
     c.data = ConfigDict({"flip": 0.5, "jitter": 0.0, "shuffle": True, "degradation": "bicubic"})
     c.data.degrade_on = "device"  # the pipeline gives HR faces alone
-    faces = {"reader": "300w_lp", "dir": "", "split": "train", "crop": "hopenet_300wlp", "margin": 0.0, "weight": 1.0}
+    faces = {"dataset": "300w_lp", "dir": "", "split": "train", "crop": "hopenet_300wlp", "margin": 0.0, "weight": 1.0}
     c.data.sources = ConfigDict({"faces": ConfigDict(faces)})
     # 300W-LP has no validation split: these are training faces, cropped by the middle of the margins drawn in training.
     c.val = ConfigDict({"source": ConfigDict({**faces, "margin": 0.3}), "limit": 512, "batch": 64})
@@ -46,7 +46,7 @@ def base() -> ConfigDict:
 def _quick(c):
     c.frozen.pose = "small_pose"
     c.model.widths = (64,)
-    heads = {"reader": "synthetic_heads", "dir": "", "crop": "none", "margin": 1.0}
+    heads = {"dataset": "synthetic_heads", "dir": "", "crop": "none", "margin": 1.0}
     c.data.sources.faces.update({**heads, "split": "train"})
     c.val.source.update({**heads, "split": "validation"})
     c.data.jitter = 0.03
@@ -60,7 +60,7 @@ def _quick(c):
 def _faces(c):
     c.frozen.pose = "lightpose"
     c.model.widths = (64,)
-    folder = {"reader": "folder", "split": "", "crop": "landmark_box", "margin": 1.2}
+    folder = {"dataset": "folder", "split": "", "crop": "landmark_box", "margin": 1.2}
     c.data.sources.faces.update(folder)
     c.val.source.update(folder)
     c.data.jitter = 0.05

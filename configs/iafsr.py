@@ -3,7 +3,7 @@
 Variants, joined by commas after the colon, with key=value overrides anywhere among them::
 
     sr_net | srgan | sr_ou | sr_angle | proposed (default)    the rows of Table I
-    quick                       small network, synthetic heads, our own identity ruler: minutes on two CPU cores
+    quick                       small network, synthetic heads, our own identity frozen network: minutes on two CPU cores
     faces                       reduced network on folders of real faces (data.sources.*.dir)
     debug                       anything above in seconds
 
@@ -59,10 +59,12 @@ def base() -> ConfigDict:
 
 
 def source(
-    reader: str, *, dir: str = "", split: str = "", crop: str = "none", margin: float = 1.0, weight: float = 1.0
+    dataset: str, *, dir: str = "", split: str = "", crop: str = "none", margin: float = 1.0, weight: float = 1.0
 ):
     """One data source."""
-    return ConfigDict({"reader": reader, "dir": dir, "split": split, "crop": crop, "margin": margin, "weight": weight})
+    return ConfigDict(
+        {"dataset": dataset, "dir": dir, "split": split, "crop": crop, "margin": margin, "weight": weight}
+    )
 
 
 def _sr_net(c):
@@ -94,7 +96,7 @@ def _quick(c):
     c.frozen.identity = "small_identity"
     # DEVIATES: 300 steps of the pixel loss and 300 of all are few, so stage two has a higher rate, and the identity
     # terms 200 times the weight: with the paper's, the gradient of (1) is a 25th of (3)'s on these heads, as the small
-    # ruler is hardly disturbed by low resolution. (On photographs, with mobilefacenet, it is a quarter.)
+    # frozen network is hardly disturbed by low resolution. (On photographs, with mobilefacenet, it is a quarter.)
     for name in ("cosine", "magnitude", "euclid"):
         c.weights[name] *= 200.0
     c.optim.update({"lr_joint": 5e-4, "ema": 0.98})

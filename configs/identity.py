@@ -11,7 +11,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
 
 def base() -> ConfigDict:
-    """Our small identity network on synthetic heads: the ruler that ships as ``small_identity``."""
+    """Our small identity network on synthetic heads: the frozen network that ships as ``small_identity``."""
     c = ConfigDict()
     c.method = "identity"
     c.seed = 0
@@ -22,7 +22,7 @@ def base() -> ConfigDict:
     c.train = ConfigDict({"batch": 64, "steps": 2000, "guard": True, "max_bad_run": 20})
     c.data = ConfigDict({"flip": 0.5, "jitter": 0.03, "shuffle": True, "degradation": "bicubic"})
     c.data.degrade_on = "device"  # the pipeline gives HR faces alone
-    heads = {"reader": "synthetic_heads", "dir": "", "crop": "none", "margin": 1.0, "weight": 1.0}
+    heads = {"dataset": "synthetic_heads", "dir": "", "crop": "none", "margin": 1.0, "weight": 1.0}
     c.data.sources = ConfigDict({"heads": ConfigDict({**heads, "split": "train"})})
     c.val = ConfigDict({"source": ConfigDict({**heads, "split": "validation"}), "limit": 256, "batch": 256})
     c.log = ConfigDict({"every": 50, "val_every": 500, "samples_every": 500, "samples": 0})

@@ -61,10 +61,12 @@ def base() -> ConfigDict:
 
 
 def source(
-    reader: str, *, dir: str = "", split: str = "", crop: str = "none", margin: float = 1.0, weight: float = 1.0
+    dataset: str, *, dir: str = "", split: str = "", crop: str = "none", margin: float = 1.0, weight: float = 1.0
 ):
     """One data source."""
-    return ConfigDict({"reader": reader, "dir": dir, "split": split, "crop": crop, "margin": margin, "weight": weight})
+    return ConfigDict(
+        {"dataset": dataset, "dir": dir, "split": split, "crop": crop, "margin": margin, "weight": weight}
+    )
 
 
 def _bl(c):

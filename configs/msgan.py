@@ -7,7 +7,7 @@ Variants, joined by commas after the colon, with key=value overrides anywhere am
     bicubic                     clean bicubic low resolution instead of the paper's degradation
     device                      degrade on the accelerator instead of in tf.data
     paper                       300W-LP and CelebA, as 'jfsr data build' leaves them, instead of synthetic heads
-    quick                       small networks, synthetic heads, our own rulers: minutes on two CPU cores
+    quick                       small networks, synthetic heads, our own frozen networks: minutes on two CPU cores
     faces                       reduced networks on a folder of real faces (data.sources.*.dir)
     debug                       anything above in seconds
 """
@@ -62,10 +62,12 @@ def base() -> ConfigDict:
 
 
 def source(
-    reader: str, *, dir: str = "", split: str = "", crop: str = "none", margin: float = 1.0, weight: float = 1.0
+    dataset: str, *, dir: str = "", split: str = "", crop: str = "none", margin: float = 1.0, weight: float = 1.0
 ):
     """One data source."""
-    return ConfigDict({"reader": reader, "dir": dir, "split": split, "crop": crop, "margin": margin, "weight": weight})
+    return ConfigDict(
+        {"dataset": dataset, "dir": dir, "split": split, "crop": crop, "margin": margin, "weight": weight}
+    )
 
 
 def _x8(c):

@@ -2,7 +2,7 @@
 
 Variants, joined by commas after the colon, with key=value overrides anywhere among them::
 
-    hr (default)                the network sees originals: a ruler
+    hr (default)                the network sees originals: a frozen network
     lr16 | lr8                  it sees faces that went through 16×16 or 8×8, enlarged to 128×128: the baseline 'trained
                                 directly on low-resolution faces' (jfsr/evals/direct.py)
     w300lp                      Hopenet on 300W-LP, as the papers' tables need it
@@ -24,7 +24,7 @@ def get_config(arg: str = "") -> ConfigDict:
 
 
 def base() -> ConfigDict:
-    """Our small pose network on synthetic heads: the ruler that ships as ``small_pose``."""
+    """Our small pose network on synthetic heads: the frozen network that ships as ``small_pose``."""
     c = ConfigDict()
     c.method = "pose"
     c.seed = 0
@@ -43,9 +43,9 @@ def base() -> ConfigDict:
     return c
 
 
-def source(reader: str, *, split: str = "", crop: str = "none", margin: float = 1.0):
+def source(dataset: str, *, split: str = "", crop: str = "none", margin: float = 1.0):
     """One data source; its folder, if it needs one, is the user's."""
-    return ConfigDict({"reader": reader, "dir": "", "split": split, "crop": crop, "margin": margin, "weight": 1.0})
+    return ConfigDict({"dataset": dataset, "dir": "", "split": split, "crop": crop, "margin": margin, "weight": 1.0})
 
 
 def _hr(c):

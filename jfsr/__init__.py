@@ -1,4 +1,4 @@
-"""Joint face super-resolution in JAX/Flax: four papers, one loop, honest rulers.
+"""Joint face super-resolution in JAX/Flax: four papers, one loop, honest frozen networks.
 
 ``jfsr.load(path)`` gives a restorer; everything else is reached by module.
 """

@@ -92,8 +92,9 @@ def main(argv: list[str] | None = None) -> int:
 def _restore(args: argparse.Namespace) -> None:
     from PIL import Image
 
-    from jfsr import api, figures, metrics
+    from jfsr import api, metrics
     from jfsr.data.datasets.folder import read_image
+    from jfsr.drawing import figures
 
     out = pathlib.Path(args.out)
     if out.exists() and not out.is_dir():
@@ -171,9 +172,10 @@ def _degrade(args: argparse.Namespace) -> None:
     import numpy as np
     from PIL import Image
 
-    from jfsr import figures, metrics
+    from jfsr import metrics
     from jfsr.data import degrade
     from jfsr.data.datasets.folder import read_image
+    from jfsr.drawing import figures
 
     out, files = pathlib.Path(args.out), [pathlib.Path(f) for f in args.images]
     if out.suffix.lower() != ".png":
@@ -203,9 +205,9 @@ def _degrade(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
-    from jfsr import export
+    from jfsr import bundle
 
-    print(export.export_bundle(args.workdir, args.out, step=_step(args.step)))
+    print(bundle.export_bundle(args.workdir, args.out, step=_step(args.step)))
 
 
 def _port(args: argparse.Namespace) -> None:
@@ -286,18 +288,18 @@ def _data_check(args: argparse.Namespace) -> int:
 
 
 def _data_show(args: argparse.Namespace) -> None:
-    from jfsr import contact, figures
     from jfsr.data import pipeline
+    from jfsr.drawing import contact, figures
 
     out = pathlib.Path(args.out)
     if out.suffix.lower() != ".png":
         raise ValueError(f"-o is {out}; it takes the name of a PNG, for instance faces.png")
     _refuse_to_replace([out], [], overwrite=args.overwrite)
-    named = args.name in pipeline.READERS
+    named = args.name in pipeline.DATASETS
     if not named and not pathlib.Path(args.name).is_dir():
         raise ValueError(f"{args.name!r} is neither a folder nor a data set; 'jfsr data list' names the sets")
-    reader, folder = (args.name, args.source or "") if named else ("folder", args.name)
-    source = pipeline.open_pictures(reader, folder, args.split)
+    dataset, folder = (args.name, args.source or "") if named else ("folder", args.name)
+    source = pipeline.open_pictures(dataset, folder, args.split)
     picture, left_out = contact.sheet(source, count=args.count, crop=args.crop, margin=args.margin, seed=args.seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(figures.png(picture))

@@ -15,9 +15,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 
-from jfsr import checkpoint, export
+from jfsr import bundle
 from jfsr.data.datasets.folder import _to_rgb as to_rgb
 from jfsr.data.datasets.folder import read_image
+from jfsr.training import checkpoint, runs
 
 Picture = np.ndarray | Image.Image | str | os.PathLike  # an array is one picture [h, w, 3] or a stack [b, h, w, 3]
 CHUNK = 16  # faces per call of the compiled program, at most
@@ -37,10 +38,10 @@ def load(path: os.PathLike | str, *, step: int | str = "best", check: bool = Fal
     """
     path = pathlib.Path(path)
     config = checkpoint.read_config(path)
-    variables, at = export.load_variables(path, step=step)
+    variables, at = runs.load_variables(path, step=step)
     restorer = Restorer(config, variables, step=at)
     if check:
-        vector = export.read_check(path)
+        vector = bundle.read_check(path)
         gap = float(np.max(np.abs(restorer.predict(vector["lr"]) - vector["sr"])))
         if not gap <= TOLERANCE:
             raise ValueError(
@@ -64,9 +65,11 @@ class Restorer:
     def __init__(self, config: Any, variables: dict[str, Any], *, step: int | None = None):
         module = importlib.import_module(f"jfsr.methods.{config.method}")
         if not hasattr(module, "predict"):
-            raise ValueError(f"{config.method} is a ruler: it restores no faces (its bundle goes into config.frozen)")
+            raise ValueError(
+                f"{config.method} is a frozen network: it restores no faces (its bundle goes into config.frozen)"
+            )
         self.config, self.variables, self.step = config, jax.device_put(variables), step
-        self.method, self.scale, self.sha256 = config.method, config.scale, export.digest(variables)
+        self.method, self.scale, self.sha256 = config.method, config.scale, runs.digest(variables)
         self._predict = jax.jit(functools.partial(module.predict, config))
 
     def __call__(self, images: Picture | Sequence[Picture]) -> UInt8[np.ndarray, "b 128 128 3"]:
@@ -138,16 +141,16 @@ class Restorer:
         name = self.config.get("frozen", {}).get("pose", "")
         if not name:
             raise ValueError(f"the config of this {self.method} names no pose network (frozen.pose)")
-        ruler, variables, read = _pose_reader(name)
-        return np.asarray(ruler.decode(read(variables, images.astype(np.float32) / 255.0).logits))
+        network, variables, read = _pose_reader(name)
+        return np.asarray(network.decode(read(variables, images.astype(np.float32) / 255.0).logits))
 
 
 @functools.cache
 def _pose_reader(name: str) -> tuple[Any, Any, Any]:
     from jfsr.frozen import zoo
 
-    ruler, variables = zoo.load(name)
-    return ruler, variables, jax.jit(ruler.apply)
+    network, variables = zoo.load(name)
+    return network, variables, jax.jit(network.apply)
 
 
 def _as_uint8(image: Picture) -> np.ndarray:

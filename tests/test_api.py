@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import fake_run
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
+from support import fake_run
 
 import jfsr
-from jfsr import api, export
+from jfsr import api, bundle
 from jfsr.frozen import zoo
 from jfsr.frozen.hopenet import PoseOutput
 
@@ -37,7 +37,7 @@ def enlarged(lr):
 
 def test_a_workdir_and_its_bundle_restore_alike(tmp_path):
     run = fake_run.workdir(tmp_path / "run")
-    one, two = jfsr.load(run), jfsr.load(export.export_bundle(run, tmp_path / "bundle"))
+    one, two = jfsr.load(run), jfsr.load(bundle.export_bundle(run, tmp_path / "bundle"))
     assert (one.method, one.scale, one.step) == ("fake", 8, 10)
     assert (two.method, two.scale, two.step) == ("fake", 8, None)
     assert one.sha256 == two.sha256
@@ -151,7 +151,7 @@ def test_predict_takes_and_gives_floats(restorer):
         restorer.predict(lr[:, :8, :8])
 
 
-def test_pose_is_read_by_the_ruler_of_the_config(restorer, monkeypatch):
+def test_pose_is_read_by_the_network_of_the_config(restorer, monkeypatch):
     class Stub:
         def apply(self, variables, images):
             brightness = images.mean((1, 2)) * variables["params"]["degrees"]
@@ -168,11 +168,11 @@ def test_pose_is_read_by_the_ruler_of_the_config(restorer, monkeypatch):
     faces[1, ..., 0], faces[1, ..., 2] = 255, 51
     np.testing.assert_allclose(restorer.pose(faces), [[0, 0, 0], [90, 0, 18]], atol=1e-3)
     restorer.pose(faces)
-    assert asked == ["stub"], "the ruler is loaded once"
+    assert asked == ["stub"], "the frozen network is loaded once"
     api._pose_reader.cache_clear()
 
 
-def test_without_a_pose_ruler_pose_says_so():
+def test_without_a_pose_network_pose_says_so():
     nobody = api.Restorer(fake_run.new_config(pose=""), {"params": fake_run.new_params(1.0)})
     with pytest.raises(ValueError, match="names no pose network"):
         nobody.pose(np.zeros((1, 128, 128, 3), np.uint8))

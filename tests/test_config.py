@@ -226,15 +226,15 @@ def test_every_source_of_every_variant_is_one_that_there_is(load_config, name):
     for arg in ("", *sys.modules[f"config_{name}"].VARIANTS):
         config = load_config(name, arg)
         for source in (*config.data.sources.values(), config.val.source):
-            assert source.reader in pipeline.READERS
+            assert source.dataset in pipeline.DATASETS
             assert source.crop in crops.RULES
-            if source.reader == "synthetic_heads":
+            if source.dataset == "synthetic_heads":
                 assert source.split in heads
-            elif source.reader != "folder":
-                assert datasets.specs()[source.reader].split(source.split)
+            elif source.dataset != "folder":
+                assert datasets.specs()[source.dataset].split(source.split)
 
 
-# Together these reach every branch: x16 the smallest resolution, lpips the perceptual ruler.
+# Together these reach every branch: x16 the smallest resolution, lpips the perceptual frozen network.
 ARGS = {
     "msgan": ("debug,x16", "debug,x8,weights.lpips=0.1,frozen.perceptual=lpips_alex"),
     "iafsr": ("debug", "debug,srgan", "debug,sr_ou"),
@@ -248,7 +248,7 @@ ARGS = {
 
 def traced(config):
     """Keys read while a method is traced, without computing anything, by init and by a step of every stage."""
-    from jfsr.frozen import port, zoo
+    from jfsr.frozen import porting, zoo
 
     config, seen = (recorder := Recorder(config)), recorder.seen
     method = importlib.import_module(f"jfsr.methods.{config.method}")
@@ -266,7 +266,7 @@ def traced(config):
         batch["lr"] = jax.ShapeDtypeStruct((2, n, n, 3), np.float32)
     if hasattr(method, "starts"):
         method.starts(config)
-    frozen = {k: port.shapes_of(zoo.ruler(config.frozen[k]).module, 128) for k in method.needed(config)}
+    frozen = {k: porting.shapes_of(zoo.network(config.frozen[k]).module, 128) for k in method.needed(config)}
     key = jax.random.key(0)
     state = jax.eval_shape(lambda b: method.init(config, key, b), batch)
     one_device = lambda tree: jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), tree)

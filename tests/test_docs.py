@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 
-from conftest import ROOT
+from support import ROOT
 
 START, END = "<!-- departures: written by tests/test_docs.py -->", "<!-- end of departures -->"
 

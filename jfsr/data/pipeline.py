@@ -36,9 +36,9 @@ from jfsr.data.records import BadRecord, Record
 
 SIZE = 128
 
-READERS = ("folder", "synthetic_heads", *datasets.NAMES)
+DATASETS = ("folder", "synthetic_heads", *datasets.NAMES)
 
-SOURCE = {"reader": str, "dir": str, "split": str, "crop": str, "margin": float, "weight": float}
+SOURCE = {"dataset": str, "dir": str, "split": str, "crop": str, "margin": float, "weight": float}
 CONFIG = {
     "data": {
         "sources": {"*": SOURCE},
@@ -56,36 +56,36 @@ BLOCK = 120  # positions in which the sources appear exactly by their weights
 
 
 def open_source(source: Any, *, upright: bool = False) -> Cropped:
-    """Opens one source as its config section says (reader, dir, split, crop, margin): cropped faces of 128×128.
+    """Opens one source as its config section says (dataset, dir, split, crop, margin): cropped faces of 128×128.
 
     Args:
       source: the section.
       upright: turn the faces upright before the crop, see :class:`jfsr.data.misalign.Upright`.
 
     Raises:
-      ValueError: unknown reader, no folder given, or what the reader finds wrong.
+      ValueError: unknown data set, no folder given, or what the source finds wrong.
     """
-    faces = open_pictures(source.reader, source.dir, source.split)
+    faces = open_pictures(source.dataset, source.dir, source.split)
     if getattr(faces, "skipped", None):
         logging.warning("%s", faces.report())
     return Cropped(misalign.Upright(faces) if upright else faces, rule=source.crop, margin=source.margin, size=SIZE)
 
 
-def open_pictures(reader: str, dir: str = "", split: str = "") -> Any:
-    """The whole pictures of a reader: the user's folder, or what was built or rendered where no folder is given."""
-    if reader == "folder":
+def open_pictures(dataset: str, dir: str = "", split: str = "") -> Any:
+    """The whole pictures of a data set: the user's folder, or what was built or rendered where no folder is given."""
+    if dataset == "folder":
         if not dir:
             raise ValueError(
-                "the source with reader 'folder' has no folder; give it, for instance "
+                "the source with dataset 'folder' has no folder; give it, for instance "
                 "--config=…,data.sources.NAME.dir=FOLDER or val.source.dir=FOLDER"
             )
         return folder.Folder(pathlib.Path(dir).expanduser())
-    if reader == "synthetic_heads":
+    if dataset == "synthetic_heads":
         return synthetic_heads.SyntheticHeads(dir, split=split or "train")
-    if reader not in READERS:
-        raise ValueError(f"unknown reader {reader!r}{nearest(reader, READERS)}; readers: {', '.join(READERS)}")
-    spec = datasets.specs()[reader]
-    return official.Reader(spec, dir, split=split) if dir else building.Built(spec, split=split)
+    if dataset not in DATASETS:
+        raise ValueError(f"unknown data set {dataset!r}{nearest(dataset, DATASETS)}; data sets: {', '.join(DATASETS)}")
+    spec = datasets.specs()[dataset]
+    return official.OfficialFolder(spec, dir, split=split) if dir else building.Built(spec, split=split)
 
 
 def train_batches(
@@ -353,6 +353,6 @@ def _stream(
     try:
         yield from dataset.as_numpy_iterator()
     except failure:
-        if faults:  # what the reader said, rather than TensorFlow's account of it
+        if faults:  # what the source said, rather than TensorFlow's account of it
             raise faults[0] from None
         raise

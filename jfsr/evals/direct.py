@@ -22,12 +22,12 @@ METHOD = "direct"
 SIZE = 128
 
 
-def reader(config: Any, variables: Any) -> Read:
+def estimator(config: Any, variables: Any) -> Read:
     """A function that reads (yaw, pitch, roll) in degrees off 8-bit *low-resolution* faces.
 
     Args:
       config: of a run of method 'pose' with ``scale`` > 1.
-      variables: its parameters and statistics, as of :func:`jfsr.export.load_variables`.
+      variables: its parameters and statistics, as of :func:`jfsr.training.runs.load_variables`.
 
     Raises:
       ValueError: a run of another method, or a pose network that was trained on originals; and by the function, faces
@@ -42,7 +42,7 @@ def reader(config: Any, variables: Any) -> Read:
             "this pose network was trained on originals; the direct baseline is one that was trained on low-resolution "
             "faces (configs/pose.py:lr16 or lr8)"
         )
-    read, side = pose.reader(zoo.ruler(config.model.name), variables), SIZE // config.scale
+    read, side = pose.estimator(zoo.network(config.model.name), variables), SIZE // config.scale
 
     def read_small(lr: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n 3"]:
         if lr.shape[1:3] != (side, side):
@@ -61,7 +61,7 @@ def run(faces: Iterable[Faces], read: Read) -> list[dict[str, Any]]:
 
     Args:
       faces: from :func:`jfsr.evals.faces.compare`; only ``lr`` and the labels are used.
-      read: from :func:`reader`.
+      read: from :func:`estimator`.
     """
     rows: list[dict[str, Any]] = []
     for some in faces:

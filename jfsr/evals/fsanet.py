@@ -19,7 +19,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from jfsr.evals.pose import Read
-from jfsr.frozen import port, zoo
+from jfsr.frozen import porting, zoo
 
 INPUT = 64
 # The files are known by their digests, whatever they are called.
@@ -29,8 +29,8 @@ FILES = {
 }
 
 
-def reader(folder: os.PathLike | str) -> Read:
-    """A function that reads (yaw, pitch, roll) in degrees off 8-bit faces, as :func:`jfsr.evals.pose.reader`'s does.
+def estimator(folder: os.PathLike | str) -> Read:
+    """A function that reads (yaw, pitch, roll) in degrees off 8-bit faces, as :func:`jfsr.evals.pose.estimator`'s does.
 
     Args:
       folder: where the two published files lie, under any names that end in ``.onnx``.
@@ -40,7 +40,7 @@ def reader(folder: os.PathLike | str) -> Read:
       ValueError: onnxruntime is not installed.
     """
     folder = pathlib.Path(folder).expanduser()
-    here = {port.sha256(file): file for file in sorted(folder.glob("*.onnx"))}
+    here = {porting.sha256(file): file for file in sorted(folder.glob("*.onnx"))}
     absent = [f"{name} (sha256 {digest[:12]}…)" for name, digest in FILES.items() if digest not in here]
     if absent:
         seen = f"; what lies there is something else: {', '.join(f.name for f in here.values())}" if here else ""

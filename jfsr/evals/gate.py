@@ -32,7 +32,7 @@ def decider(config: Any, variables: Any, frozen: dict[str, Any]) -> Decide:
 
     Args:
       config: of a run of method 'gate'.
-      variables: its parameters and statistics, as of :func:`jfsr.export.load_variables`.
+      variables: its parameters and statistics, as of :func:`jfsr.training.runs.load_variables`.
       frozen: ``pose``, the variables of the pose network that ``config.frozen.pose`` names.
 
     Raises:
@@ -53,7 +53,7 @@ def run(faces: Iterable[Faces], read: Read, decide: Decide) -> list[dict[str, An
 
     Args:
       faces: from :func:`jfsr.evals.faces.compare`.
-      read: the pose network, from :func:`jfsr.evals.pose.reader`.
+      read: the pose network, from :func:`jfsr.evals.pose.estimator`.
       decide: from :func:`decider`.
 
     Returns:

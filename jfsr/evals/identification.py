@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from jfsr import metrics, verification
+from jfsr import metrics, recognition
 from jfsr.data.records import Source
 from jfsr.evals.verification import Embeddings
 
@@ -116,7 +116,7 @@ def run(embeddings: Embeddings, roles: Roles) -> list[dict[str, Any]]:
 
     Returns:
       One row per method and probe: name, method, identity, found (the person named), correct (1 or 0), similarity
-      (cosine to the found person's face). A tie is not correct, see :func:`jfsr.verification.rank1`.
+      (cosine to the found person's face). A tie is not correct, see :func:`jfsr.recognition.rank1`.
 
     Raises:
       ValueError: a face that has a role and no embedding.
@@ -133,7 +133,7 @@ def run(embeddings: Embeddings, roles: Roles) -> list[dict[str, Any]]:
     gallery = embeddings.by_method["original"][known]
     rows: list[dict[str, Any]] = []
     for method, features in embeddings.by_method.items():
-        ranked = verification.rank1(gallery, gallery_id, features[asked], probe_id)
+        ranked = recognition.rank1(gallery, gallery_id, features[asked], probe_id)
         for i, (name, person) in enumerate(roles.probes.items()):
             row: dict[str, Any] = {"name": name, "method": method, "identity": person, "found": int(ranked.found[i])}
             rows.append(row | {"correct": int(ranked.correct[i]), "similarity": float(ranked.similarity[i])})

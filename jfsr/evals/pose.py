@@ -16,19 +16,19 @@ from jfsr.geometry import POSE_NAMES
 Read = Callable[[UInt8[np.ndarray, "n h w 3"]], Float[np.ndarray, "n 3"]]
 
 
-def reader(ruler: Any, variables: Any) -> Read:
+def estimator(network: Any, variables: Any) -> Read:
     """A function that reads (yaw, pitch, roll) in degrees off 8-bit faces of one size.
 
     The network runs on batches of one fixed size, the last one padded, so that it compiles once and the reading of a
     face does not depend on how many faces are given.
 
     Args:
-      ruler: a pose :class:`jfsr.frozen.zoo.Ruler`.
+      network: a pose :class:`jfsr.frozen.zoo.FrozenNetwork`.
       variables: its variables, an argument of the compiled program.
     """
-    if ruler.kind != "pose":
-        raise ValueError(f"{ruler.name} reads {ruler.kind}, not pose; give a pose network")
-    program = jax.jit(lambda variables, images: ruler.decode(ruler.apply(variables, images).logits))
+    if network.kind != "pose":
+        raise ValueError(f"{network.name} reads {network.kind}, not pose; give a pose network")
+    program = jax.jit(lambda variables, images: network.decode(network.apply(variables, images).logits))
 
     def read(images: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n 3"]:
         return in_chunks(lambda full: program(variables, full), images, width=(3,))
@@ -41,7 +41,7 @@ def run(faces: Iterable[Faces], read: Read) -> list[dict[str, Any]]:
 
     Args:
       faces: from :func:`jfsr.evals.faces.compare`.
-      read: from :func:`reader`.
+      read: from :func:`estimator`.
 
     Returns:
       One row per face and method: position, name, method; yaw_true, … in degrees (NaN = unknown); yaw_deg, … as read;

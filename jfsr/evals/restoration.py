@@ -16,19 +16,19 @@ Distance = Callable[[UInt8[np.ndarray, "n h w 3"], UInt8[np.ndarray, "n h w 3"]]
 CHUNK = 16  # pairs of faces per call: LPIPS keeps five layers of each
 
 
-def distance(ruler: Any, variables: Any) -> Distance:
+def distance(network: Any, variables: Any) -> Distance:
     """A function that gives the perceptual distance of 8-bit faces of one size.
 
     Args:
-      ruler: a perceptual :class:`jfsr.frozen.zoo.Ruler`, e.g. LPIPS.
+      network: a perceptual :class:`jfsr.frozen.zoo.FrozenNetwork`, e.g. LPIPS.
       variables: its variables, an argument of the compiled program.
 
     Raises:
-      ValueError: a ruler of another kind.
+      ValueError: a frozen network of another kind.
     """
-    if ruler.kind != "perceptual":
-        raise ValueError(f"{ruler.name} reads {ruler.kind}, no perceptual distance; give lpips_alex or lpips_vgg")
-    program = jax.jit(ruler.distance)
+    if network.kind != "perceptual":
+        raise ValueError(f"{network.name} reads {network.kind}, no perceptual distance; give lpips_alex or lpips_vgg")
+    program = jax.jit(network.distance)
 
     def measure(a: UInt8[np.ndarray, "n h w 3"], b: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, " n"]:
         return in_chunks(lambda *full: program(variables, *full), a, b, width=(), chunk=CHUNK)

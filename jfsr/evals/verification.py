@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from jaxtyping import Float
 
-from jfsr import verification
+from jfsr import recognition
 from jfsr.config import nearest
 from jfsr.data.pairs import Pair
 from jfsr.evals.faces import Faces
@@ -42,7 +42,7 @@ def embed(faces: Iterable[Faces], reader: Embed) -> Embeddings:
 
     Args:
       faces: from :func:`jfsr.evals.faces.compare`.
-      reader: from :func:`jfsr.evals.identity.reader`.
+      reader: from :func:`jfsr.evals.identity.embedder`.
 
     Raises:
       ValueError: no face, a name that two faces bear, or an embedding that is not finite.
@@ -95,7 +95,7 @@ def run(embeddings: Embeddings, pairs: Sequence[Pair], *, sides: Sides) -> list[
     for method, features in embeddings.by_method.items():
         other = embeddings.by_method["original"] if sides == "one" else features
         similarity = np.full(len(pairs), np.nan)
-        similarity[kept] = verification.cosine(features[a], other[b])
+        similarity[kept] = recognition.cosine(features[a], other[b])
         for i, pair in enumerate(pairs):
             row: dict[str, Any] = {"pair": i, "a": pair.a, "b": pair.b, "same": int(pair.same), "fold": pair.fold}
             row |= {"method": method, "similarity": float(similarity[i])}
@@ -108,7 +108,7 @@ def summarize(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
     Returns:
       For each method: acc, acc_std (over folds), acc_error (standard error of the mean), see
-      :class:`jfsr.verification.Accuracy`; auc with its 95 % bootstrap interval auc_low, auc_high; eer; tar@0.01 and
+      :class:`jfsr.recognition.Accuracy`; auc with its 95 % bootstrap interval auc_low, auc_high; eer; tar@0.01 and
       tar@0.001 (NaN where there are too few pairs to resolve them); n_same, n_not, n_dropped; note, what is NaN and
       why, or ''.
 
@@ -121,15 +121,15 @@ def summarize(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         kept = [row for row in mine if not row["dropped"]]
         similarity = np.array([row["similarity"] for row in kept], np.float64)
         same = np.array([row["same"] for row in kept]).astype(bool)
-        accuracy = verification.ten_fold(similarity, same, np.array([row["fold"] for row in kept], np.int64))
-        area = verification.interval(verification.auc, similarity, same)
+        accuracy = recognition.ten_fold(similarity, same, np.array([row["fold"] for row in kept], np.int64))
+        area = recognition.interval(recognition.auc, similarity, same)
         n_not = int(np.sum(~same))
         scores: dict[str, Any] = {"acc": accuracy.mean, "acc_std": accuracy.std, "acc_error": accuracy.error}
         scores |= {"auc": area.mean, "auc_low": area.low, "auc_high": area.high}
-        scores["eer"] = verification.eer(similarity, same)
-        scores |= {f"tar@{far:g}": verification.tar_at_far(similarity, same, far) for far in FARS}
+        scores["eer"] = recognition.eer(similarity, same)
+        scores |= {f"tar@{far:g}": recognition.tar_at_far(similarity, same, far) for far in FARS}
         scores |= {"n_same": int(same.sum()), "n_not": n_not, "n_dropped": len(mine) - len(kept)}
-        unresolved = [f"{far:g}" for far in FARS if not verification.resolved(n_not, far)]
+        unresolved = [f"{far:g}" for far in FARS if not recognition.resolved(n_not, far)]
         why = f"TAR at FAR {', '.join(unresolved)} needs 1/FAR pairs of two people; there are {n_not}"
         out[method] = scores | {"note": why if unresolved else ""}
     return out

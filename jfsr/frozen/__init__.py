@@ -1,1 +1,1 @@
-"""The rulers: frozen networks, each with its preprocessing and its rules for published weights."""
+"""The frozen networks: frozen networks, each with its preprocessing and its rules for published weights."""

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jfsr.frozen import blocks, port
+from jfsr.frozen import blocks, porting
 
 INPUT = 160
 EPSILON = 1e-3  # of every BatchNorm
@@ -39,22 +39,22 @@ MIXED_7A = (
 BLOCK8 = ((_same(192, 1, 1),), (_same(192, 1, 1), _same(192, 1, 3), _same(192, 3, 1)))
 
 
-def _unit(source: str, target: str) -> list[port.Rule]:
-    return [*port.conv(rf"{source}\.conv", f"{target}/conv"), *port.norm(rf"{source}\.bn", f"{target}/bn")]
+def _unit(source: str, target: str) -> list[porting.Rule]:
+    return [*porting.conv(rf"{source}\.conv", f"{target}/conv"), *porting.norm(rf"{source}\.bn", f"{target}/bn")]
 
 
 # A branch of one layer stands in the file without the layer's number, except in mixed_7a.
-RULES: tuple[port.Rule, ...] = (
+RULES: tuple[porting.Rule, ...] = (
     *_unit(r"(conv2d_\d[ab])", r"\1"),
     *_unit(r"(mixed_6a|block8)\.branch0", r"\1/branch0_0"),
     *_unit(r"(mixed_\da|block8)\.(branch\d)\.(\d)", r"\1/\2_\3"),
     *_unit(r"(repeat_\d)\.(\d)\.branch0", r"\1_\2/branch0_0"),
     *_unit(r"(repeat_\d)\.(\d)\.(branch\d)\.(\d)", r"\1_\2/\3_\4"),
-    *port.conv(r"block8\.conv2d", "block8/conv2d", bias=True),
-    *port.conv(r"(repeat_\d)\.(\d)\.conv2d", r"\1_\2/conv2d", bias=True),
-    *port.linear("last_linear", "last_linear", bias=False),
-    *port.norm("last_bn", "last_bn"),
-    port.drop(r"logits\.(weight|bias)"),  # the classifier that it was trained with
+    *porting.conv(r"block8\.conv2d", "block8/conv2d", bias=True),
+    *porting.conv(r"(repeat_\d)\.(\d)\.conv2d", r"\1_\2/conv2d", bias=True),
+    *porting.linear("last_linear", "last_linear", bias=False),
+    *porting.norm("last_bn", "last_bn"),
+    porting.drop(r"logits\.(weight|bias)"),  # the classifier that it was trained with
 )
 
 

@@ -2,7 +2,7 @@
 
 Published as natanielruiz/deep-head-pose; facts from its code/hopenet.py @ f7bbb99. 224×224, ImageNet's mean and
 deviation; features are the 2048 averages under the heads; angles are decoded at the bins' left edges. Its output is
-the form that every pose ruler gives.
+the form that every pose frozen network gives.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jfsr.frozen import blocks, port
+from jfsr.frozen import blocks, porting
 
 BINS, BIN_DEG, MIN_DEG = 66, 3.0, -99.0
 INPUT = 224
 LAYERS = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))  # bottleneck width, blocks, stride of the first
 
-RULES: tuple[port.Rule, ...] = (
-    *port.conv(r"conv1", "conv1"),
-    *port.norm(r"bn1", "bn1"),
-    *port.conv(r"layer(\d)\.(\d)\.conv(\d)", r"layer\1_\2/conv\3"),
-    *port.norm(r"layer(\d)\.(\d)\.bn(\d)", r"layer\1_\2/bn\3"),
-    *port.conv(r"layer(\d)\.0\.downsample\.0", r"layer\1_0/shortcut"),
-    *port.norm(r"layer(\d)\.0\.downsample\.1", r"layer\1_0/shortcut_bn"),
-    *port.linear(r"fc_(yaw|pitch|roll)", r"\1"),
-    port.drop(r"fc_finetune\.(weight|bias)"),  # in the files, but no output depends on it
+RULES: tuple[porting.Rule, ...] = (
+    *porting.conv(r"conv1", "conv1"),
+    *porting.norm(r"bn1", "bn1"),
+    *porting.conv(r"layer(\d)\.(\d)\.conv(\d)", r"layer\1_\2/conv\3"),
+    *porting.norm(r"layer(\d)\.(\d)\.bn(\d)", r"layer\1_\2/bn\3"),
+    *porting.conv(r"layer(\d)\.0\.downsample\.0", r"layer\1_0/shortcut"),
+    *porting.norm(r"layer(\d)\.0\.downsample\.1", r"layer\1_0/shortcut_bn"),
+    *porting.linear(r"fc_(yaw|pitch|roll)", r"\1"),
+    porting.drop(r"fc_finetune\.(weight|bias)"),  # in the files, but no output depends on it
 )
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jfsr.frozen import blocks, port
+from jfsr.frozen import blocks, porting
 
 INPUT = 128
 FEATURES = 256
@@ -20,29 +20,29 @@ POOLED = (1, 2, 4)  # groups that a pooling follows
 RESIDUAL_29 = (1, 2, 3, 4)  # residual blocks before each group
 LUMINANCE = (0.299, 0.587, 0.114)  # of R, G, B, as in OpenCV's grey images (ITU-R BT.601)
 
-RULES_29: tuple[port.Rule, ...] = (
-    *port.conv(r"conv1\.filter", "conv1", bias=True),
-    *port.conv(r"block(\d)\.(\d)\.conv(\d)\.filter", r"block\1_\2_conv\3", bias=True),
-    *port.conv(r"group(\d)\.conv_a\.filter", r"group\1_a", bias=True),
-    *port.conv(r"group(\d)\.conv\.filter", r"group\1", bias=True),
-    *port.linear(r"fc\.filter", "fc"),
-    port.drop(r"fc2\.(weight|bias)"),  # of the people trained on, however many
+RULES_29: tuple[porting.Rule, ...] = (
+    *porting.conv(r"conv1\.filter", "conv1", bias=True),
+    *porting.conv(r"block(\d)\.(\d)\.conv(\d)\.filter", r"block\1_\2_conv\3", bias=True),
+    *porting.conv(r"group(\d)\.conv_a\.filter", r"group\1_a", bias=True),
+    *porting.conv(r"group(\d)\.conv\.filter", r"group\1", bias=True),
+    *porting.linear(r"fc\.filter", "fc"),
+    porting.drop(r"fc2\.(weight|bias)"),  # of the people trained on, however many
 )
-RULES_29V2: tuple[port.Rule, ...] = (
+RULES_29V2: tuple[porting.Rule, ...] = (
     *(rule for rule in RULES_29 if not rule[0].startswith("fc")),
-    *port.linear("fc", "fc"),
-    port.drop(r"fc2\.weight"),
+    *porting.linear("fc", "fc"),
+    porting.drop(r"fc2\.weight"),
 )
-RULES_9: tuple[port.Rule, ...] = (
-    *port.conv(r"features\.0\.filter", "conv1", bias=True),
+RULES_9: tuple[porting.Rule, ...] = (
+    *porting.conv(r"features\.0\.filter", "conv1", bias=True),
     *(  # the numbers between are poolings
         rule
         for group, number in enumerate((2, 4, 6, 7), 1)
         for source, target in (("conv_a", f"group{group}_a"), ("conv", f"group{group}"))
-        for rule in port.conv(rf"features\.{number}\.{source}\.filter", target, bias=True)
+        for rule in porting.conv(rf"features\.{number}\.{source}\.filter", target, bias=True)
     ),
-    *port.linear(r"fc1\.filter", "fc"),
-    port.drop(r"fc2\.(weight|bias)"),
+    *porting.linear(r"fc1\.filter", "fc"),
+    porting.drop(r"fc2\.(weight|bias)"),
 )
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jfsr.frozen import blocks, port
+from jfsr.frozen import blocks, porting
 from jfsr.frozen.hopenet import BINS, PoseOutput
 
 INPUT = 224
@@ -21,12 +21,12 @@ STRIDES = (2, 2, 1, 2, 1, 2, 1)
 GROUPS = 4
 
 # The file's keys: features.0 the stem, features.1-7 the bottlenecks, three heads.
-RULES: tuple[port.Rule, ...] = (
-    *port.conv(r"features\.0\.0", "stem"),
-    *port.norm(r"features\.0\.1", "stem_norm"),
-    *port.conv(r"features\.(\d)\.(exp|dw|pw)_conv\.0", r"block\1/\2"),
-    *port.norm(r"features\.(\d)\.(exp|dw|pw)_conv\.1", r"block\1/\2_norm"),
-    *port.linear(r"fc_(yaw|pitch|roll)", r"\1"),
+RULES: tuple[porting.Rule, ...] = (
+    *porting.conv(r"features\.0\.0", "stem"),
+    *porting.norm(r"features\.0\.1", "stem_norm"),
+    *porting.conv(r"features\.(\d)\.(exp|dw|pw)_conv\.0", r"block\1/\2"),
+    *porting.norm(r"features\.(\d)\.(exp|dw|pw)_conv\.1", r"block\1/\2_norm"),
+    *porting.linear(r"fc_(yaw|pitch|roll)", r"\1"),
 )
 
 

@@ -16,7 +16,7 @@ from flax import linen as nn
 from jax.experimental import checkify
 from jaxtyping import Array, Float
 
-from jfsr.frozen import port, vgg19
+from jfsr.frozen import porting, vgg19
 
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of images in [-1, 1]
 EPSILON = 1e-10
@@ -28,11 +28,11 @@ CHANNELS = {"alex": 1152, "vgg": 1472}  # of the five together
 SMALLEST = {"alex": 31, "vgg": 16}  # below it nothing is left after the poolings
 
 
-def _rules(*convolutions: int) -> tuple[port.Rule, ...]:
+def _rules(*convolutions: int) -> tuple[porting.Rule, ...]:
     numbers = "|".join(map(str, convolutions))
     return (
-        *port.conv(rf"features\.({numbers})", r"conv\1", bias=True),
-        port.drop(r"classifier\.\d\.(weight|bias)"),
+        *porting.conv(rf"features\.({numbers})", r"conv\1", bias=True),
+        porting.drop(r"classifier\.\d\.(weight|bias)"),
         (r"lin(\d)\.model\.1\.weight", r"params/linear\1", "conv"),
     )
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jfsr.frozen import blocks, port
+from jfsr.frozen import blocks, porting
 
 INPUT = 112
 EPSILON = 2e-5  # of every BatchNorm
@@ -20,19 +20,19 @@ LAYERS = ((64, 3), (128, 13), (256, 30), (512, 3))  # width, blocks; the first b
 # The files' prefix: trained by DistributedDataParallel, or by DataParallel (whose own `module.` is off already). It is
 # asked for: a file with bare keys is ArcFace's, the same network trained on other inputs.
 FEATURES = r"features\.(?:module\.)?"
-RULES: tuple[port.Rule, ...] = (
-    *port.conv(rf"{FEATURES}conv1", "conv1"),
-    *port.norm(rf"{FEATURES}bn1", "bn1"),
+RULES: tuple[porting.Rule, ...] = (
+    *porting.conv(rf"{FEATURES}conv1", "conv1"),
+    *porting.norm(rf"{FEATURES}bn1", "bn1"),
     (rf"{FEATURES}prelu\.weight", "params/prelu/slope", "same"),
-    *port.conv(rf"{FEATURES}layer(\d)\.(\d+)\.conv(\d)", r"layer\1_\2/conv\3"),
-    *port.norm(rf"{FEATURES}layer(\d)\.(\d+)\.bn(\d)", r"layer\1_\2/bn\3"),
+    *porting.conv(rf"{FEATURES}layer(\d)\.(\d+)\.conv(\d)", r"layer\1_\2/conv\3"),
+    *porting.norm(rf"{FEATURES}layer(\d)\.(\d+)\.bn(\d)", r"layer\1_\2/bn\3"),
     (rf"{FEATURES}layer(\d)\.(\d+)\.prelu\.weight", r"params/layer\1_\2/prelu/slope", "same"),
-    *port.conv(rf"{FEATURES}layer(\d)\.0\.downsample\.0", r"layer\1_0/shortcut"),
-    *port.norm(rf"{FEATURES}layer(\d)\.0\.downsample\.1", r"layer\1_0/shortcut_bn"),
-    *port.norm(rf"{FEATURES}bn2", "bn2"),
-    *port.linear(rf"{FEATURES}fc", "fc"),
-    *port.norm(rf"{FEATURES}features", "features"),
-    port.drop(r"(parallel_)?fc\.weight"),  # the classifier that it was trained with, or one device's part of it
+    *porting.conv(rf"{FEATURES}layer(\d)\.0\.downsample\.0", r"layer\1_0/shortcut"),
+    *porting.norm(rf"{FEATURES}layer(\d)\.0\.downsample\.1", r"layer\1_0/shortcut_bn"),
+    *porting.norm(rf"{FEATURES}bn2", "bn2"),
+    *porting.linear(rf"{FEATURES}fc", "fc"),
+    *porting.norm(rf"{FEATURES}features", "features"),
+    porting.drop(r"(parallel_)?fc\.weight"),  # the classifier that it was trained with, or one device's part of it
 )
 
 

@@ -9,31 +9,31 @@ from __future__ import annotations
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jfsr.frozen import blocks, port
+from jfsr.frozen import blocks, porting
 
 INPUT = 112
 # expansion, width, blocks, stride of the first
 STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
 
-RULES: tuple[port.Rule, ...] = (
-    *port.conv(r"conv1\.0", "conv1"),
-    *port.norm(r"conv1\.1", "conv1_norm"),
-    *port.conv(r"dw_conv\.depthwise", "dw"),
-    *port.norm(r"dw_conv\.bn1", "dw_norm"),
-    *port.conv(r"dw_conv\.pointwise", "pw"),
-    *port.norm(r"dw_conv\.bn2", "pw_norm"),
-    *port.conv(r"features\.(\d+)\.conv\.0\.0", r"block\1/expand"),
-    *port.norm(r"features\.(\d+)\.conv\.0\.1", r"block\1/expand_norm"),
-    *port.conv(r"features\.(\d+)\.conv\.1\.0", r"block\1/dw"),
-    *port.norm(r"features\.(\d+)\.conv\.1\.1", r"block\1/dw_norm"),
-    *port.conv(r"features\.(\d+)\.conv\.2", r"block\1/project"),
-    *port.norm(r"features\.(\d+)\.conv\.3", r"block\1/project_norm"),
-    *port.conv(r"conv2\.0", "conv2"),
-    *port.norm(r"conv2\.1", "conv2_norm"),
-    *port.conv(r"gdconv\.depthwise", "gdconv"),
-    *port.norm(r"gdconv\.bn", "gdconv_norm"),
-    *port.conv(r"conv3", "conv3", bias=True),
-    *port.norm(r"bn", "norm"),
+RULES: tuple[porting.Rule, ...] = (
+    *porting.conv(r"conv1\.0", "conv1"),
+    *porting.norm(r"conv1\.1", "conv1_norm"),
+    *porting.conv(r"dw_conv\.depthwise", "dw"),
+    *porting.norm(r"dw_conv\.bn1", "dw_norm"),
+    *porting.conv(r"dw_conv\.pointwise", "pw"),
+    *porting.norm(r"dw_conv\.bn2", "pw_norm"),
+    *porting.conv(r"features\.(\d+)\.conv\.0\.0", r"block\1/expand"),
+    *porting.norm(r"features\.(\d+)\.conv\.0\.1", r"block\1/expand_norm"),
+    *porting.conv(r"features\.(\d+)\.conv\.1\.0", r"block\1/dw"),
+    *porting.norm(r"features\.(\d+)\.conv\.1\.1", r"block\1/dw_norm"),
+    *porting.conv(r"features\.(\d+)\.conv\.2", r"block\1/project"),
+    *porting.norm(r"features\.(\d+)\.conv\.3", r"block\1/project_norm"),
+    *porting.conv(r"conv2\.0", "conv2"),
+    *porting.norm(r"conv2\.1", "conv2_norm"),
+    *porting.conv(r"gdconv\.depthwise", "gdconv"),
+    *porting.norm(r"gdconv\.bn", "gdconv_norm"),
+    *porting.conv(r"conv3", "conv3", bias=True),
+    *porting.norm(r"bn", "norm"),
 )
 
 

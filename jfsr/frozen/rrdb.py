@@ -17,18 +17,18 @@ three kinds of keys, of one and the same network:
 
 from __future__ import annotations
 
-from jfsr.frozen import port
+from jfsr.frozen import porting
 
 # A file that mixed the kinds would name one of our arrays twice, which is refused; so one table serves all three.
 _BLOCK = r"(?:body|RRDB_trunk|model\.1\.sub)\.(\d+)\.(?:rdb|RDB)(\d)\.conv(\d)(?:\.0)?"
 
-RULES: tuple[port.Rule, ...] = (
-    *port.conv(r"(?:conv_first|model\.0)", "trunk/conv_first", bias=True),
+RULES: tuple[porting.Rule, ...] = (
+    *porting.conv(r"(?:conv_first|model\.0)", "trunk/conv_first", bias=True),
     # `#\1`: the blocks are stacked.
-    *((key, rf"{path}#\1", how) for key, path, how in port.conv(_BLOCK, r"trunk/blocks/rdb\2/conv\3", bias=True)),
-    *port.conv(r"(?:conv_body|trunk_conv|model\.1\.sub\.23)", "trunk/conv_trunk", bias=True),
-    *port.conv(r"(?:conv_up1|upconv1|model\.3)", "conv_up1", bias=True),
-    *port.conv(r"(?:conv_up2|upconv2|model\.6)", "conv_up2", bias=True),
-    *port.conv(r"(?:conv_hr|HRconv|model\.8)", "conv_hr", bias=True),
-    *port.conv(r"(?:conv_last|model\.10)", "conv_last", bias=True),
+    *((key, rf"{path}#\1", how) for key, path, how in porting.conv(_BLOCK, r"trunk/blocks/rdb\2/conv\3", bias=True)),
+    *porting.conv(r"(?:conv_body|trunk_conv|model\.1\.sub\.23)", "trunk/conv_trunk", bias=True),
+    *porting.conv(r"(?:conv_up1|upconv1|model\.3)", "conv_up1", bias=True),
+    *porting.conv(r"(?:conv_up2|upconv2|model\.6)", "conv_up2", bias=True),
+    *porting.conv(r"(?:conv_hr|HRconv|model\.8)", "conv_hr", bias=True),
+    *porting.conv(r"(?:conv_last|model\.10)", "conv_last", bias=True),
 )

@@ -1,4 +1,4 @@
-"""Our own small rulers, trained on synthetic heads by configs/pose.py and configs/identity.py; they ship with jfsr.
+"""Our own small frozen networks, trained on synthetic heads by configs/pose.py and configs/identity.py; they ship with jfsr.
 
 Both see 64×64 pixels. Plain 3×3 convolutions, as these are the fastest on a CPU.
 

@@ -12,15 +12,15 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jfsr.frozen import blocks, port
+from jfsr.frozen import blocks, porting
 
 # Width of each block, and the places of its convolutions in torchvision's `features`.
 BLOCKS = ((64, (0, 2)), (128, (5, 7)), (256, (10, 12)))
 
-RULES: tuple[port.Rule, ...] = (
-    *port.conv(r"features\.(0|2|5|7|10|12)", r"conv\1", bias=True),
-    port.drop(r"features\.(14|16|19|21|23|25|28|30|32|34)\.(weight|bias)"),  # conv3_3 to conv5_4
-    port.drop(r"classifier\.\d\.(weight|bias)"),
+RULES: tuple[porting.Rule, ...] = (
+    *porting.conv(r"features\.(0|2|5|7|10|12)", r"conv\1", bias=True),
+    porting.drop(r"features\.(14|16|19|21|23|25|28|30|32|34)\.(weight|bias)"),  # conv3_3 to conv5_4
+    porting.drop(r"classifier\.\d\.(weight|bias)"),
 )
 
 

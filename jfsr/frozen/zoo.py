@@ -1,7 +1,7 @@
-"""Every ruler by name: its module, file, digest, licence, and how to get its weights.
+"""Every frozen network by name: its module, file, digest, licence, and how to get its weights.
 
-A name, or the folder of a ruler that we trained (a workdir or a bundle), goes into ``config.frozen.*`` or ``--pose``.
-:func:`load` gives the ruler and its variables, or refuses and says what to do: nothing scores with random weights.
+A name, or the folder of a frozen network that we trained (a workdir or a bundle), goes into ``config.frozen.*`` or ``--pose``.
+:func:`load` gives the frozen network and its variables, or refuses and says what to do: nothing scores with random weights.
 """
 
 from __future__ import annotations
@@ -18,18 +18,30 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from jfsr.config import nearest
-from jfsr.frozen import facenet, hopenet, lightcnn, lightpose, lpips, magface, mobilefacenet, port, rrdb, small, vgg19
+from jfsr.frozen import (
+    facenet,
+    hopenet,
+    lightcnn,
+    lightpose,
+    lpips,
+    magface,
+    mobilefacenet,
+    porting,
+    rrdb,
+    small,
+    vgg19,
+)
 from jfsr.models.rrdb import RRDBNet
 
 PACKAGED = pathlib.Path(__file__).parent / "weights"
 
 
 class MissingWeights(ValueError):  # noqa: N818 - reads as what it says
-    """A ruler whose weights are not on this machine, and how to get them."""
+    """A frozen network whose weights are not on this machine, and how to get them."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Ruler:
+class FrozenNetwork:
     """A frozen network: a module, and what its output means.
 
     Attributes:
@@ -46,7 +58,7 @@ class Ruler:
       parameters: number of parameters, for the list, where the file's size is not stated.
       licence: of the published file.
       published: where it is published.
-      rules: how the published file becomes our variables; none for rulers of our own.
+      rules: how the published file becomes our variables; none for frozen networks of our own.
     """
 
     name: str
@@ -62,7 +74,7 @@ class Ruler:
     parameters: int = 0
     licence: str = ""
     published: str = ""
-    rules: Sequence[port.Rule] = ()
+    rules: Sequence[porting.Rule] = ()
 
     def apply(self, variables: dict, images: Float[Array, "b h w 3"]) -> Any:
         """Runs the network on RGB in [0, 1]: a PoseOutput, embeddings [b, f], or maps [b, h', w', f]."""
@@ -86,8 +98,8 @@ class Ruler:
         return hopenet.decode_bins(logits, centre=self.centre)
 
 
-ZOO: dict[str, Callable[[], Ruler]] = {
-    "hopenet": lambda: Ruler(
+ZOO: dict[str, Callable[[], FrozenNetwork]] = {
+    "hopenet": lambda: FrozenNetwork(
         "hopenet",
         "pose",
         hopenet.Hopenet(),
@@ -100,7 +112,7 @@ ZOO: dict[str, Callable[[], Ruler]] = {
         licence="Apache-2.0",
         published="natanielruiz/deep-head-pose on GitHub, by the links in its README",
     ),
-    "lightpose": lambda: Ruler(
+    "lightpose": lambda: FrozenNetwork(
         "lightpose",
         "pose",
         lightpose.LightPose(),
@@ -113,7 +125,7 @@ ZOO: dict[str, Callable[[], Ruler]] = {
         licence="MIT",
         published="Shaw-git/Lightweight-Head-Pose-Estimation on GitHub, models/model-b66.pkl",
     ),
-    "mobilefacenet": lambda: Ruler(
+    "mobilefacenet": lambda: FrozenNetwork(
         "mobilefacenet",
         "identity",
         mobilefacenet.MobileFaceNet(),
@@ -126,7 +138,7 @@ ZOO: dict[str, Callable[[], Ruler]] = {
         licence="Apache-2.0",
         published="foamliu/MobileFaceNet on GitHub, weights/",
     ),
-    "facenet": lambda: Ruler(
+    "facenet": lambda: FrozenNetwork(
         "facenet",
         "identity",
         facenet.FaceNet(),
@@ -139,7 +151,7 @@ ZOO: dict[str, Callable[[], Ruler]] = {
         licence="MIT",
         published="timesler/facenet-pytorch on GitHub, release v2.2.9 (there too: 20180408-102900-casia-webface.pt)",
     ),
-    "lightcnn9": lambda: Ruler(
+    "lightcnn9": lambda: FrozenNetwork(
         "lightcnn9",
         "identity",
         lightcnn.LightCNN(),
@@ -151,7 +163,7 @@ ZOO: dict[str, Callable[[], Ruler]] = {
         licence="MIT",
         published="AlfredXiangWu/LightCNN on GitHub, by the links in its README",
     ),
-    "lightcnn29": lambda: Ruler(
+    "lightcnn29": lambda: FrozenNetwork(
         "lightcnn29",
         "identity",
         lightcnn.LightCNN(lightcnn.RESIDUAL_29),
@@ -163,7 +175,7 @@ ZOO: dict[str, Callable[[], Ruler]] = {
         licence="MIT",
         published="AlfredXiangWu/LightCNN on GitHub, by the links in its README",
     ),
-    "lightcnn29v2": lambda: Ruler(
+    "lightcnn29v2": lambda: FrozenNetwork(
         "lightcnn29v2",
         "identity",
         lightcnn.LightCNN(lightcnn.RESIDUAL_29, v2=True),
@@ -175,7 +187,7 @@ ZOO: dict[str, Callable[[], Ruler]] = {
         licence="MIT",
         published="AlfredXiangWu/LightCNN on GitHub, by the links in its README",
     ),
-    "lpips_alex": lambda: Ruler(
+    "lpips_alex": lambda: FrozenNetwork(
         "lpips_alex",
         "perceptual",
         lpips.LPIPS("alex"),
@@ -189,7 +201,7 @@ ZOO: dict[str, Callable[[], Ruler]] = {
         licence="BSD-3, BSD-2",
         published="torchvision (AlexNet_Weights.IMAGENET1K_V1) and richzhang/PerceptualSimilarity, lpips/weights/v0.1/",
     ),
-    "lpips_vgg": lambda: Ruler(
+    "lpips_vgg": lambda: FrozenNetwork(
         "lpips_vgg",
         "perceptual",
         lpips.LPIPS("vgg"),
@@ -203,7 +215,7 @@ ZOO: dict[str, Callable[[], Ruler]] = {
         licence="BSD-3, BSD-2",
         published="torchvision (VGG16_Weights.IMAGENET1K_V1) and richzhang/PerceptualSimilarity, lpips/weights/v0.1/",
     ),
-    "vgg19": lambda: Ruler(
+    "vgg19": lambda: FrozenNetwork(
         "vgg19",
         "features",
         vgg19.VGG19(),
@@ -216,7 +228,7 @@ ZOO: dict[str, Callable[[], Ruler]] = {
         licence="BSD-3",
         published="torchvision (VGG19_Weights.IMAGENET1K_V1)",
     ),
-    "magface": lambda: Ruler(
+    "magface": lambda: FrozenNetwork(
         "magface",
         "identity",
         magface.MagFace(),
@@ -229,7 +241,7 @@ ZOO: dict[str, Callable[[], Ruler]] = {
         licence="see its LICENSE",
         published="IrvingMeng/MagFace on GitHub, by the link to iResNet100 on MS1MV2 in its README",
     ),
-    "rrdb": lambda: Ruler(
+    "rrdb": lambda: FrozenNetwork(
         "rrdb",
         "start",
         RRDBNet(),
@@ -241,7 +253,7 @@ ZOO: dict[str, Callable[[], Ruler]] = {
         licence="Apache-2.0",
         published="xinntao/ESRGAN on GitHub, by the links in its README (BasicSR's file of the network will do too)",
     ),
-    "small_pose": lambda: Ruler(
+    "small_pose": lambda: FrozenNetwork(
         "small_pose",
         "pose",
         small.SmallPose(),
@@ -251,7 +263,7 @@ ZOO: dict[str, Callable[[], Ruler]] = {
         licence="Apache-2.0",
         published="jfsr (configs/pose.py)",
     ),
-    "small_identity": lambda: Ruler(
+    "small_identity": lambda: FrozenNetwork(
         "small_identity",
         "identity",
         small.SmallIdentity(),
@@ -265,13 +277,13 @@ ZOO: dict[str, Callable[[], Ruler]] = {
 
 
 def names() -> tuple[str, ...]:
-    """Every ruler of the zoo, with or without weights on this machine."""
+    """Every frozen network of the zoo, with or without weights on this machine."""
     return tuple(ZOO)
 
 
 @functools.cache
-def ruler(name: str) -> Ruler:
-    """A ruler without its weights, by name or by the folder of one that we trained.
+def network(name: str) -> FrozenNetwork:
+    """A frozen network without its weights, by name or by the folder of one that we trained.
 
     Raises:
       ValueError: no such name and no such folder, or a folder of something else; says which.
@@ -281,7 +293,7 @@ def ruler(name: str) -> Ruler:
     folder = pathlib.Path(name).expanduser()
     if not (folder / "config.json").exists():
         raise ValueError(
-            f"no ruler {name!r}{nearest(name, ZOO)} (rulers: {', '.join(names())}, or the folder of one from train.py)"
+            f"no frozen network {name!r}{nearest(name, ZOO)} (frozen networks: {', '.join(names())}, or the folder of one from train.py)"
         )
     try:
         config = json.loads((folder / "config.json").read_text())
@@ -292,7 +304,7 @@ def ruler(name: str) -> Ruler:
             f"export the run again: jfsr export WORKDIR -o {name}"
         ) from error
     if method not in ("pose", "identity"):
-        raise ValueError(f"{name} holds a {method}, which is no ruler; a pose or identity network is")
+        raise ValueError(f"{name} holds a {method}, which is no frozen network; a pose or identity network is")
     if method == "pose" and config.get("scale", 1) > 1:
         raise ValueError(
             f"{name} was trained on low-resolution faces and reads no originals; it is a baseline: --direct of eval.py"
@@ -305,15 +317,15 @@ def ruler(name: str) -> Ruler:
     return dataclasses.replace(ZOO[model["name"]](), name=name)
 
 
-def load(name: str) -> tuple[Ruler, dict[str, Any]]:
-    """A ruler and its variables, float32.
+def load(name: str) -> tuple[FrozenNetwork, dict[str, Any]]:
+    """A frozen network and its variables, float32.
 
     Raises:
       MissingWeights: the weights are not here; says which command fetches or makes them.
       PortError: the weights are here, but damaged, of another network, or ported by other rules than this version's.
-      ValueError: no such ruler.
+      ValueError: no such frozen network.
     """
-    net = ruler(name)
+    net = network(name)
     if name in ZOO:
         file = _weights(name)
         if file is None:
@@ -324,10 +336,10 @@ def load(name: str) -> tuple[Ruler, dict[str, Any]]:
         if not file.exists():
             raise MissingWeights(f"{name} is a workdir; make a bundle of it first: jfsr export {name} -o FOLDER")
         remedy = "export it again with this version of jfsr"
-    variables, note = port.load_tree(file)
-    if net.rules and note.get("rules", port.VERSION) != port.VERSION:
-        raise port.PortError(f"{file} was ported by rules {note['rules']}, these are {port.VERSION}; {remedy}")
-    port.check_tree(variables, port.shapes_of(net.module), what=f"{file} does not hold this {net.name}; {remedy}")
+    variables, note = porting.load_tree(file)
+    if net.rules and note.get("rules", porting.VERSION) != porting.VERSION:
+        raise porting.PortError(f"{file} was ported by rules {note['rules']}, these are {porting.VERSION}; {remedy}")
+    porting.check_tree(variables, porting.shapes_of(net.module), what=f"{file} does not hold this {net.name}; {remedy}")
     return net, variables
 
 
@@ -337,7 +349,7 @@ def port_file(
     """Turns a published PyTorch file into weights for :func:`load`.
 
     Args:
-      name: a ruler of the zoo.
+      name: a frozen network of the zoo.
       file: the published file, or the files in any order, for a network that is published in parts.
       out: where to write; by default the weights folder.
 
@@ -348,38 +360,38 @@ def port_file(
       PortError: the file is not this network, with both lists of keys and the network that it looks like; or another
         number of files than the network is published in.
     """
-    net = ruler(name)
+    net = network(name)
     if not net.rules:
-        raise port.PortError(f"{name} is no published network; it comes with jfsr")
+        raise porting.PortError(f"{name} is no published network; it comes with jfsr")
     files = [pathlib.Path(f) for f in ([file] if isinstance(file, (str, os.PathLike)) else file)]
     parts = _parts(net)
     if len(files) != len(parts):
-        raise port.PortError(
+        raise porting.PortError(
             f"{name} is published in {len(parts)} file{'s' * (len(parts) > 1)}, got {len(files)}: {_command(net)}"
         )
-    source = port.merge({str(f): port.read_torch(f) for f in files})
+    source = porting.merge({str(f): porting.read_torch(f) for f in files})
     try:
-        variables = port.apply_rules(source, net.rules, port.shapes_of(net.module), name=name)
-    except port.PortError as error:
-        raise port.PortError(f"{error}{_likely_cause(net, source, files)}") from None
+        variables = porting.apply_rules(source, net.rules, porting.shapes_of(net.module), name=name)
+    except porting.PortError as error:
+        raise porting.PortError(f"{error}{_likely_cause(net, source, files)}") from None
     target = pathlib.Path(out) if out else weights_dir() / f"{name}.safetensors"
-    digests = [port.sha256(f) for f in files]
+    digests = [porting.sha256(f) for f in files]
     note = {
         "network": name,
         # One line for each file.
         "source": "\n".join(f.name for f in files),
         "source_sha256": "\n".join(digests),
         "published_digest": "\n".join(_verdicts(digests, [digest for _, digest in parts])),
-        "rules": port.VERSION,
+        "rules": porting.VERSION,
         "licence": net.licence,
     }
-    port.save_tree(target, variables, metadata=note)
+    porting.save_tree(target, variables, metadata=note)
     return target
 
 
 def provenance(file: os.PathLike | str) -> list[str]:
     """What a ported file says of itself: one line per published file that it was made of."""
-    note = port.read_metadata(file)
+    note = porting.read_metadata(file)
     says = {
         "equal": "is that of the published file",
         "another file": "is NOT that of the published file: other weights of this network, or a changed file",
@@ -394,7 +406,7 @@ def describe() -> str:
     """A table of every network: whether its weights are here, its published file, size, licence and place."""
     rows = [("name", "kind", "weights", "input", "size", "licence", "published")]
     for name in names():
-        net = ruler(name)
+        net = network(name)
         size = f"{net.megabytes:.1f} MB" if net.megabytes else f"{net.parameters / 1e6:.1f} M parameters"
         side = f"{net.input_size}×{net.input_size}" if net.input_size else "any"
         where = f"{' + '.join(part for part, _ in _parts(net))}: {net.published}" if net.file else net.published
@@ -404,12 +416,12 @@ def describe() -> str:
     return "\n".join([f"weights folder: {weights_dir()}", *lines])
 
 
-def _parts(net: Ruler) -> list[tuple[str, str]]:
+def _parts(net: FrozenNetwork) -> list[tuple[str, str]]:
     """(name, sha256) of every published file that a network is ported from."""
     return [(net.file, net.sha256), *net.also]
 
 
-def _command(net: Ruler, *files: os.PathLike | str) -> str:
+def _command(net: FrozenNetwork, *files: os.PathLike | str) -> str:
     """What to type to port a network, from its published files under their own names or from others."""
     return f"jfsr port {net.name} {' '.join(map(str, files or [name for name, _ in _parts(net)]))}"
 
@@ -424,33 +436,35 @@ def _verdicts(digests: Sequence[str], published: Sequence[str]) -> list[str]:
     return verdicts
 
 
-def _likely_cause(net: Ruler, source: dict[str, Any], files: list[pathlib.Path]) -> str:
+def _likely_cause(net: FrozenNetwork, source: dict[str, Any], files: list[pathlib.Path]) -> str:
     """The network that a refused file looks like, if that is more than this one."""
-    like = {n: port.likeness(source, o.rules, functools.partial(port.shapes_of, o.module)) for n, o in _published()}
+    like = {
+        n: porting.likeness(source, o.rules, functools.partial(porting.shapes_of, o.module)) for n, o in _published()
+    }
     best = max(like, key=lambda n: (like[n], n == net.name))
     if best == net.name or like[best] < 0.5:
         return ""
-    other = ruler(best)
+    other = network(best)
     command = _command(other, *files) if len(files) == len(_parts(other)) else _command(other)
     return f"\nThis looks like {best}, not {net.name}: {command}"
 
 
-def _published() -> list[tuple[str, Ruler]]:
-    return [(name, ruler(name)) for name in names() if ruler(name).rules]
+def _published() -> list[tuple[str, FrozenNetwork]]:
+    return [(name, network(name)) for name in names() if network(name).rules]
 
 
 def present(name: str) -> bool:
-    """Whether the weights of a ruler of the zoo are on this machine."""
+    """Whether the weights of a frozen network of the zoo are on this machine."""
     return _weights(name) is not None
 
 
 def _weights(name: str) -> pathlib.Path | None:
-    """The file of a ruler of the zoo: the one that ships with jfsr, else the one in the weights folder, if any."""
+    """The file of a frozen network of the zoo: the one that ships with jfsr, else the one in the weights folder, if any."""
     files = [folder / f"{name}.safetensors" for folder in (PACKAGED, weights_dir())]
     return next((file for file in files if file.exists()), None)
 
 
-def _how_to_get(net: Ruler, *, again: bool = False) -> str:
+def _how_to_get(net: FrozenNetwork, *, again: bool = False) -> str:
     if not net.rules:
         gone = "" if again else f"{net.name} ships with jfsr, and {PACKAGED / (net.name + '.safetensors')} is gone; "
         return f"{gone}install jfsr again"
@@ -465,7 +479,7 @@ def _how_to_get(net: Ruler, *, again: bool = False) -> str:
 def _published_file(name: str, sha256: str) -> pathlib.Path | None:
     """A published file, if it lies in the weights folder under its own name or, known by its digest, another."""
     files = [f for end in ("pkl", "pt", "pth", "pth.tar") for f in sorted(weights_dir().glob(f"*.{end}"))]
-    return next((f for f in files if f.name == name or (sha256 and port.sha256(f).startswith(sha256))), None)
+    return next((f for f in files if f.name == name or (sha256 and porting.sha256(f).startswith(sha256))), None)
 
 
 def weights_dir() -> pathlib.Path:

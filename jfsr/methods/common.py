@@ -10,7 +10,7 @@ A method module (``msgan.py``, ``pose.py``, …) offers
   means across devices on the axis ``'data'``;
 * ``score(config, variables, frozen, batch) -> dict``: one number per validation image;
 * ``predict(config, variables, lr) -> dict`` for the super-resolution methods.
-* optionally ``STARTS`` and ``starts(config)``: what a fresh run can start from, see :mod:`jfsr.start`.
+* optionally ``STARTS`` and ``starts(config)``: what a fresh run can start from, see :mod:`jfsr.training.warm_start`.
 """
 
 from __future__ import annotations

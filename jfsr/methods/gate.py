@@ -74,12 +74,12 @@ def init(config: Any, key: common.Key, batch: dict[str, Array]) -> State:
     Raises:
       ValueError: that network is no pose network, or ``config.scales`` is empty.
     """
-    ruler = zoo.ruler(config.frozen.pose)
-    if ruler.kind != "pose":
-        raise ValueError(f"frozen.pose is {ruler.name!r}, a network of kind {ruler.kind!r}; give a pose network")
+    network = zoo.network(config.frozen.pose)
+    if network.kind != "pose":
+        raise ValueError(f"frozen.pose is {network.name!r}, a network of kind {network.kind!r}; give a pose network")
     if not config.scales:
         raise ValueError("scales is empty; name the scales that the gate must recognise, such as scales=(8,16)")
-    features = jnp.zeros((2, ruler.features))
+    features = jnp.zeros((2, network.features))
     net = common.init_net(classifier(config), key, features, tx=common.adam(config.optim), ema=True)
     return common.new_state({"g": net})
 
@@ -162,4 +162,4 @@ def low_resolution(
 
 
 def _features(config: Any, frozen: dict, images: Array) -> Array:
-    return zoo.ruler(config.frozen.pose).apply(frozen["pose"], images).features.astype(jnp.float32)
+    return zoo.network(config.frozen.pose).apply(frozen["pose"], images).features.astype(jnp.float32)

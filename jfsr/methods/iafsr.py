@@ -217,7 +217,7 @@ def _length(x: Float[Array, "b f"]) -> Float[Array, " b"]:
 
 
 def _features(config: Any, frozen: dict, sr: Array, hr: Array) -> tuple[Array, Array]:
-    net = zoo.ruler(config.frozen.identity)
+    net = zoo.network(config.frozen.identity)
     return net.apply(frozen["identity"], sr), net.apply(frozen["identity"], hr)
 
 

@@ -1,4 +1,4 @@
-"""Training an identity network: the ruler whose embedding MSGAN's identity loss (14) compares.
+"""Training an identity network: the frozen network whose embedding MSGAN's identity loss (14) compares.
 
 Classification of the training people with an additive cosine margin (CosFace, Wang et al., 2018, eq. 4); the
 classifier is thrown away, the embedding is kept, so people of the test set may be strangers.
@@ -40,11 +40,11 @@ def needed(config: Any) -> tuple[str, ...]:
 
 def init(config: Any, key: common.Key, batch: dict[str, Array]) -> State:
     """Fresh embedding network and one centre per training person (``config.model.classes`` of them)."""
-    ruler, tx = zoo.ruler(config.model.name), common.adam(config.optim)
+    network, tx = zoo.network(config.model.name), common.adam(config.optim)
     image = jnp.zeros((2, *batch["hr"].shape[1:]))
     key_net, key_head = jax.random.split(key)
-    net = common.init_net(ruler.module, key_net, image, tx=tx, ema=True)
-    centres = jax.random.normal(key_head, (config.model.classes, ruler.features)) / jnp.sqrt(ruler.features)
+    net = common.init_net(network.module, key_net, image, tx=tx, ema=True)
+    centres = jax.random.normal(key_head, (config.model.classes, network.features)) / jnp.sqrt(network.features)
     head = Net(params={"centres": centres}, opt=tx.init({"centres": centres}))
     return common.new_state({"g": net, "head": head})
 
@@ -53,14 +53,14 @@ def train_step(
     config: Any, state: State, frozen: dict, batch: dict[str, Array], key: common.Key, *, stage: str
 ) -> tuple[State, dict[str, Array]]:
     """One step on ``hr`` [b,128,128,3] and ``identity`` [b] in [0, classes); -1 (unknown) does not count."""
-    ruler, net, head = zoo.ruler(config.model.name), state.nets["g"], state.nets["head"]
+    network, net, head = zoo.network(config.model.name), state.nets["g"], state.nets["head"]
     who = batch["identity"]
     known = (who >= 0) & (who < config.model.classes)
     target = jax.nn.one_hot(who, config.model.classes)
 
     def objective(params):
         variables = {"params": params["g"], "batch_stats": net.stats}
-        emb, seen = ruler.module.apply(variables, batch["hr"], train=True, mutable=["batch_stats"])
+        emb, seen = network.module.apply(variables, batch["hr"], train=True, mutable=["batch_stats"])
         cos = unit(emb) @ unit(params["head"]["centres"]).T
         logits = config.loss.sharpness * (cos - config.loss.margin * target)
         loss = common.masked_mean(-jnp.sum(target * jax.nn.log_softmax(logits), axis=-1), known)
@@ -87,7 +87,7 @@ def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -
       ``nearest_is_same``: 1 where the nearest other face of the batch (cosine) shows the same person, else 0; NaN
       where the batch has no other face of that person.
     """
-    emb = unit(zoo.ruler(config.model.name).apply(variables, batch["hr"]))
+    emb = unit(zoo.network(config.model.name).apply(variables, batch["hr"]))
     cos = emb @ emb.T - 2.0 * jnp.eye(len(emb))
     same = (batch["identity"][:, None] == batch["identity"][None]) & ~jnp.eye(len(emb), dtype=bool)
     hit = same[jnp.arange(len(emb)), jnp.argmax(cos, axis=-1)].astype(jnp.float32)

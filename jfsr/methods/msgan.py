@@ -30,8 +30,7 @@ from jfsr.data import degrade
 from jfsr.frozen import zoo
 from jfsr.methods import common
 from jfsr.methods.common import AXIS, Net, State
-from jfsr.models.discriminators import FeatureDiscriminator, PatchDiscriminator
-from jfsr.models.msgan import MSGANGenerator
+from jfsr.models.msgan import FeatureDiscriminator, MSGANGenerator, PatchDiscriminator
 
 FROZEN = ("pose", "identity", "perceptual")
 
@@ -82,7 +81,7 @@ def needed(config: Any) -> tuple[str, ...]:
 
 
 def starts(config: Any) -> dict[str, str]:
-    """The networks that do not start from chance, and what from: see :mod:`jfsr.start`."""
+    """The networks that do not start from chance, and what from: see :mod:`jfsr.training.warm_start`."""
     return {"g": config.start.g} if config.start.g else {}
 
 
@@ -119,7 +118,7 @@ def init(config: Any, key: common.Key, batch: dict[str, Array]) -> State:
             nets[name] = common.init_net(module, next(keys), image, tx=tx)
     if "pose" in needed(config):
         if config.weights.pa:
-            pose = zoo.ruler(config.frozen.pose)
+            pose = zoo.network(config.frozen.pose)
             nets["d_r"] = common.init_net(FeatureDiscriminator(), next(keys), jnp.zeros((2, pose.features)), tx=tx)
         # Running mean and deviation of the HR features' norm, (8) and (9); they are state, so they are checkpointed.
         nets["norm"] = Net(params={}, stats={"mu": jnp.zeros(()), "sigma": jnp.ones(()), "seen": jnp.zeros(())})
@@ -152,7 +151,7 @@ def train_step(
         )
     g, joint = generator(config), stage == "joint"
     with_pose = joint and "pose" in needed(config)
-    pose = zoo.ruler(config.frozen.pose) if with_pose else None
+    pose = zoo.network(config.frozen.pose) if with_pose else None
     real = losses.stage_targets(hr, g.resolutions)
 
     # ---- One forward pass of the generator (and of the pose network on its result) serves every update.
@@ -222,7 +221,7 @@ def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -
     sr = predict(config, variables, batch["lr"])["sr"]
     out = {"psnr": -10.0 * jnp.log10(jnp.mean((sr - batch["hr"]) ** 2, axis=(1, 2, 3)) + 1e-10)}
     if "pose" in frozen:
-        pose = zoo.ruler(config.frozen.pose)
+        pose = zoo.network(config.frozen.pose)
         guess = pose.decode(pose.apply(frozen["pose"], sr).logits)
         gap = (guess - batch["pose_deg"] + 180.0) % 360.0 - 180.0
         # NaN where the label is unknown or out of the bins' range: such images do not count.
@@ -288,14 +287,14 @@ def _image_terms(config: Any, nets: dict, frozen: dict, fake: dict[int, Array], 
     stages_seen = tuple(config.loss.perceptual_stages)
     if w.adv:
         terms["adv"] = _over_stages(config, lambda r: _fools(config, nets, f"d_{r}", fake[r]), tuple(fake))
-    # Smaller stages are resized by the ruler itself; HR is compared at its full size.
+    # Smaller stages are resized by the frozen network itself; HR is compared at its full size.
     if w.lpips:
-        net = zoo.ruler(config.frozen.perceptual)
+        net = zoo.network(config.frozen.perceptual)
         terms["lpips"] = _over_stages(
             config, lambda r: net.distance(frozen["perceptual"], _to_size(fake[r], hr), hr), stages_seen
         )
     if w.ip:
-        net = zoo.ruler(config.frozen.identity)
+        net = zoo.network(config.frozen.identity)
         whose = net.apply(frozen["identity"], hr)
         terms["ip"] = _over_stages(
             config, lambda r: losses.cosine_distance(net.apply(frozen["identity"], fake[r]), whose), stages_seen

@@ -130,7 +130,7 @@ def train_step(
     def objective(fake, maps):
         terms = {"p": jnp.mean(squared_distance(fake, hr))}
         if config.weights.f:
-            vgg = zoo.ruler(config.frozen.features)
+            vgg = zoo.network(config.frozen.features)
             features = (vgg.apply(frozen["features"], x) for x in (fake, hr))
             terms["f"] = jnp.mean(squared_distance(*features))
         if "d" in nets:

@@ -1,4 +1,4 @@
-"""Training a head pose network: the ruler that MSGAN freezes (Ruiz et al., Hopenet, 2018).
+"""Training a head pose network: the frozen network that MSGAN freezes (Ruiz et al., Hopenet, 2018).
 
 Each angle is classified into 66 bins of 3° and, through the expectation over the bins, regressed:
 ``loss = cross-entropy + weights.mse * squared error``, summed over yaw, pitch and roll (MSGAN's (4), (5)).
@@ -43,7 +43,7 @@ def needed(config: Any) -> tuple[str, ...]:
 
 def init(config: Any, key: common.Key, batch: dict[str, Array]) -> State:
     """Fresh state of the network named by ``config.model.name``."""
-    module = zoo.ruler(config.model.name).module
+    module = zoo.network(config.model.name).module
     image = jnp.zeros((2, *batch["hr"].shape[1:]))
     net = common.init_net(module, key, image, tx=common.adam(config.optim), ema=True)
     return common.new_state({"g": net})
@@ -53,13 +53,13 @@ def train_step(
     config: Any, state: State, frozen: dict, batch: dict[str, Array], key: common.Key, *, stage: str
 ) -> tuple[State, dict[str, Array]]:
     """One step on ``hr`` [b,128,128,3] and ``pose_deg`` [b,3]."""
-    ruler, net = zoo.ruler(config.model.name), state.nets["g"]
+    network, net = zoo.network(config.model.name), state.nets["g"]
     images, known = _network_input(config, batch["hr"]), losses.pose_known(batch["pose_deg"])
 
     def objective(params):
         variables = {"params": params, "batch_stats": net.stats}
-        out, seen = ruler.module.apply(variables, images, train=True, mutable=["batch_stats"])
-        guess = ruler.decode(out.logits)
+        out, seen = network.module.apply(variables, images, train=True, mutable=["batch_stats"])
+        guess = network.decode(out.logits)
         ce, mse = losses.pose_estimation(out.logits, batch["pose_deg"], guess)
         terms = {"cross_entropy": common.masked_mean(ce, known), "mse": common.masked_mean(mse, known)}
         terms["smooth"] = _neighbours(out.logits)
@@ -80,8 +80,8 @@ def train_step(
 
 def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -> dict[str, Float[Array, " b"]]:
     """Mean absolute error over the three angles in degrees, per image; NaN where the pose is unknown."""
-    ruler = zoo.ruler(config.model.name)
-    guess = ruler.decode(ruler.apply(variables, _network_input(config, batch["hr"])).logits)
+    network = zoo.network(config.model.name)
+    guess = network.decode(network.apply(variables, _network_input(config, batch["hr"])).logits)
     return {"pose_mae_deg": jnp.mean(jnp.abs(guess - batch["pose_deg"]), axis=-1)}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 
-# Published sets, by the reader's name: the file that describes each.
+# Published sets, by name: the file that describes each.
 MODULES = {
     "300w": "w300",
     "300w_lp": "w300lp",

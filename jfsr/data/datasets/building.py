@@ -17,7 +17,7 @@ from PIL import Image
 from jfsr.data import records
 from jfsr.data.datasets import folder
 from jfsr.data.datasets.checking import CHUNK, Account, Journal, Pool, check
-from jfsr.data.datasets.official import Entry, Official, Reader, paired
+from jfsr.data.datasets.official import Entry, Official, OfficialFolder, paired
 from jfsr.data.pairs import Pair
 from jfsr.data.records import Record
 
@@ -183,7 +183,7 @@ def _builder_class(spec_name: str) -> type:
 
         def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
             bad = {name for name, _ in self.accounts[split].dropped}
-            source = Reader(spec, self.root, split=split)
+            source = OfficialFolder(spec, self.root, split=split)
             good = [i for i, entry in enumerate(source.entries) if entry.name not in bad]
 
             def example(index: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 A file beside this one describes a data set by one :class:`Official`, named ``SPEC``. That is enough for three things:
 
-* :class:`Reader`, a source straight over the folder that the user names (``data.sources.NAME.dir``, ``--data``);
+* :class:`OfficialFolder`, a source straight over the folder that the user names (``data.sources.NAME.dir``, ``--data``);
 * :mod:`.checking`, ``jfsr data check NAME --from DIR``: an account of what is found, kept and dropped by which rule;
 * :mod:`.building`, ``jfsr data build NAME --from DIR``: the same once, and written by TFDS, so that training reads one
   file instead of 60,000 (``dir`` empty: TFDS's own folder).
@@ -65,7 +65,7 @@ class Official:
     """One data set.
 
     Attributes:
-      name: the reader's name, as configs and tables write it.
+      name: its name, as configs and tables write it.
       title: name, authors, where it appeared.
       home: where it is asked for.
       layout: the folder that is expected, as a small tree, for messages.
@@ -100,7 +100,7 @@ class Official:
         return name
 
 
-class Reader:
+class OfficialFolder:
     """A source over one split in the official layout.
 
     Args:

@@ -86,14 +86,14 @@ def build(dir: str = "", *, size: str = "full", workers: int = 0) -> Any:
 
 
 def _refuse_pictures(dir: str) -> None:
-    """ValueError for a folder of the user's faces, which this reader would render its heads into."""
+    """ValueError for a folder of the user's faces, which this source would render its heads into."""
     folder = pathlib.Path(dir).expanduser()
     if dir and folder.is_dir():
         files = (f for f in folder.iterdir() if f.name == "labels.csv" or f.suffix.lower() in (".jpg", ".jpeg", ".png"))
         if found := next(files, None):
             raise ValueError(
-                f"{folder} holds pictures ({found.name}), and the reader 'synthetic_heads' would render into it; "
-                "use reader='folder' for your faces, or leave dir empty for TFDS's own folder"
+                f"{folder} holds pictures ({found.name}), and the data set 'synthetic_heads' would render into it; "
+                "use dataset='folder' for your faces, or leave dir empty for TFDS's own folder"
             )
 
 

@@ -1,0 +1,1 @@
+"""Pictures: figures, plots, the report, contact sheets, the papers' figures."""

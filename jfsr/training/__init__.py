@@ -1,0 +1,1 @@
+"""Running a method: devices, checkpoints, warm start, logs, validation."""

@@ -1,0 +1,160 @@
+"""The bundle: whole or not there, what was trained and nothing else, and a card that says where it comes from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+from support import fake_run
+from support.fake_run import new_config, new_params
+
+import jfsr
+from jfsr import api, bundle
+from jfsr import config as configs
+from jfsr.training import checkpoint, runs
+
+
+@pytest.fixture(autouse=True)
+def _fake(monkeypatch):
+    fake_run.install(monkeypatch)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return fake_run.workdir(tmp_path / "run")
+
+
+def test_a_bundle_holds_the_average_of_the_best_step(run, tmp_path):
+    out = bundle.export_bundle(run, tmp_path / "deep" / "bundle")
+    assert {p.name for p in out.iterdir()} == {"config.json", "params.safetensors", "README.md", "check.npz"}
+    assert len({p.stat().st_mode for p in out.iterdir()}) == 1, "some files of the bundle are for the owner alone"
+    arrays = load_file(out / "params.safetensors")
+    assert set(arrays) == {"params/gain", "params/tone/bias"}
+    assert arrays["params/gain"][0] == np.float32(0.05)  # half of step 10, whose score is the higher
+    assert all(a.dtype == np.float32 for a in arrays.values())
+    assert checkpoint.read_config(out).to_dict() == new_config().to_dict()
+    with safe_open(out / "params.safetensors", framework="numpy") as file:
+        note = file.metadata()
+    assert note["step"] == "10"
+    assert note["config"] == configs.config_hash(new_config())
+    assert note["sha256"] == runs.digest(runs.load_variables(run)[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "gain"), [({"step": "last"}, 0.1), ({"step": 20}, 0.1), ({"step": "last", "ema": False}, 0.2)]
+)
+def test_another_step_or_the_raw_parameters(run, tmp_path, options, gain):
+    out = bundle.export_bundle(run, tmp_path / "bundle", **options)
+    variables, step = runs.load_variables(out)
+    assert step is None
+    np.testing.assert_array_equal(variables["params"]["gain"], np.full(3, gain, np.float32))
+    card = (out / "README.md").read_text()
+    assert "at step 20" in card
+    assert ("moving average of the" in card) == options.get("ema", True)
+
+
+def test_statistics_travel_with_the_parameters(tmp_path):
+    stats = {"norm": {"mean": np.arange(3, dtype=np.float32)}}
+    run = fake_run.workdir(tmp_path / "run", stats=stats)
+    variables, _ = runs.load_variables(bundle.export_bundle(run, tmp_path / "bundle"))
+    np.testing.assert_array_equal(variables["batch_stats"]["norm"]["mean"], [0, 1, 2])
+
+
+def test_a_network_has_a_bundle_without_a_test_vector(tmp_path):
+    run = fake_run.workdir(tmp_path / "run", config=new_config(method="fake_network"))
+    out = bundle.export_bundle(run, tmp_path / "bundle")
+    assert runs.load_variables(out)[0]["params"]["gain"][0] == np.float32(0.05)
+    with pytest.raises(ValueError, match="is a frozen network: it restores no faces"):
+        api.load(out)
+
+
+def test_the_card_says_where_it_comes_from(run, tmp_path):
+    card = (bundle.export_bundle(run, tmp_path / "bundle") / "README.md").read_text()
+    for word in (
+        "×8 face super-resolution",
+        f"`{configs.config_hash(new_config())}`",
+        f"jfsr {jfsr.__version__}",
+        bundle.commit(),
+        runs.digest(runs.load_variables(run)[0]),
+        "- heads: synthetic_heads train",
+        "| val/psnr | 30 |",
+        "terms of those photographs",
+    ):
+        assert word in card
+    assert str(tmp_path) not in card
+
+
+def test_the_digest_knows_values_names_and_shapes_and_not_the_order():
+    first = {"params": new_params(1.0)}
+    assert runs.digest(first) == runs.digest({"params": dict(reversed(first["params"].items()))})
+    other = [
+        {"params": new_params(1.0000001)},
+        {"params": {"gain2" if k == "gain" else k: v for k, v in new_params(1.0).items()}},
+        {"params": {**new_params(1.0), "gain": np.ones((3, 1), np.float32)}},
+    ]
+    assert len({runs.digest(tree) for tree in [first, *other]}) == 4
+
+
+def test_the_folder_appears_whole_or_not_at_all(run, tmp_path, monkeypatch):
+    out = tmp_path / "bundle"
+    monkeypatch.setattr(bundle, "_test_vector", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        bundle.export_bundle(run, out)
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_nothing_is_replaced(run, tmp_path):
+    out = bundle.export_bundle(run, tmp_path / "bundle")
+    before = (out / "params.safetensors").read_bytes()
+    with pytest.raises(ValueError, match="bundle exists; give a new folder"):
+        bundle.export_bundle(run, out, step="last")
+    assert (out / "params.safetensors").read_bytes() == before
+    with pytest.raises(ValueError, match="is a bundle already"):
+        bundle.export_bundle(out, tmp_path / "again")
+
+
+def test_what_is_no_run_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"no folder .*; give a workdir of train"):
+        bundle.export_bundle(tmp_path / "nowhere", tmp_path / "bundle")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"has no config.json, so it is neither a workdir"):
+        bundle.export_bundle(tmp_path / "empty", tmp_path / "bundle")
+    with pytest.raises(ValueError, match="holds no checkpoint yet"):
+        bundle.export_bundle(fake_run.workdir(tmp_path / "new", scores=()), tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_parameters_that_were_changed_or_cut_are_refused(run, tmp_path):
+    out = bundle.export_bundle(run, tmp_path / "bundle")
+    file = out / "params.safetensors"
+    whole, arrays = file.read_bytes(), load_file(file)
+    with safe_open(file, framework="numpy") as opened:
+        note = opened.metadata()
+    save_file({**arrays, "params/gain": np.full(3, 0.06, np.float32)}, file, metadata=note)
+    with pytest.raises(ValueError, match="does not hold the parameters that were exported"):
+        runs.load_variables(out)
+    file.write_bytes(whole[:-4])
+    with pytest.raises(ValueError, match=r"params.safetensors is damaged"):
+        runs.load_variables(out)
+
+
+def test_the_test_vector_is_what_the_network_answers(run, tmp_path):
+    out = bundle.export_bundle(run, tmp_path / "bundle")
+    vector = bundle.read_check(out)
+    assert vector["lr"].shape == (1, 16, 16, 3)
+    wanted = np.repeat(np.repeat(vector["lr"], 8, 1), 8, 2) * np.float32(0.05) + new_params(0)["tone"]["bias"] / 2
+    np.testing.assert_allclose(vector["sr"], wanted.clip(0, 1), atol=1e-6)
+    assert api.load(out, check=True).step is None
+    np.savez(out / "check.npz", lr=vector["lr"], sr=vector["sr"] + 0.01)
+    api.load(out)
+    with pytest.raises(ValueError, match=r"differs by up to 0.01 from the exported one"):
+        api.load(out, check=True)
+    np.savez(out / "check.npz", lr=vector["lr"], sr=vector["sr"] * np.nan)
+    with pytest.raises(ValueError, match="differs by up to nan"):
+        api.load(out, check=True)
+    (out / "check.npz").write_bytes(b"PK")
+    with pytest.raises(ValueError, match="holds no test vector"):
+        api.load(out, check=True)
+    with pytest.raises(ValueError, match="holds no test vector"):
+        api.load(run, check=True)

@@ -1,0 +1,34 @@
+"""A step is compiled once, whichever way it runs in parallel."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jfsr.training import parallel
+
+
+@pytest.mark.parametrize("how", parallel.HOWS)
+def test_the_second_step_compiles_nothing(how):
+    """What `replicate` gives must lie on the devices as what the step returns, or it is compiled anew for that."""
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: compiled.append(name))
+    mesh = parallel.Parallel(how, devices=jax.devices()[:2])
+
+    def step(state, frozen, batch, key):
+        mean = jax.lax.pmean(jnp.mean(batch["x"]) * frozen["w"], parallel.AXIS)
+        return {"total": state["total"] + mean}, {"mean": mean}
+
+    run, frozen = mesh.compile(step), mesh.replicate({"w": np.float32(2.0)})
+    state = mesh.replicate({"total": np.zeros((3,), np.float32)})
+    for count in (1, 2):
+        state, metrics = run(state, frozen, mesh.shard({"x": np.arange(4, dtype=np.float32)}), jax.random.key(0))
+        jax.block_until_ready(metrics)
+        if count == 1:
+            assert any("compile" in name for name in compiled)
+            compiled.clear()
+    assert not [name for name in compiled if "backend_compile" in name]
+    np.testing.assert_allclose(mesh.fetch(state)["total"], 6.0)
+    assert float(mesh.fetch(metrics)["mean"]) == 3.0
