@@ -20,7 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+HR_SIZE = 128  # side in pixels of a high-resolution face
+
 POSE_NAMES = ("yaw", "pitch", "roll")
+# Hopenet's bins, which every pose network here has: 66 of 3° over [-99°, 99°]. A face with an angle outside has no bin:
+# training and evaluation leave it out by the same rule, and both ends belong to the range.
+POSE_BINS, POSE_BIN_DEG, POSE_LIMIT_DEG = 66, 3.0, 99.0
 
 # iBUG 68: index of the point that a mirror puts in place i.
 FLIP_68 = np.concatenate(
@@ -139,14 +144,14 @@ def flip_permutation(points: int) -> np.ndarray:
     return FLIP_68 if points == 68 else FLIP_5
 
 
-def pose_in_range(pose_deg: Float[np.ndarray, "*b 3"], limit_deg: float = 99.0) -> Bool[np.ndarray, "*b"]:
+def pose_in_range(pose_deg: Float[np.ndarray, "*b 3"], limit_deg: float = POSE_LIMIT_DEG) -> Bool[np.ndarray, "*b"]:
     """True where all three angles are known and within ±limit: the papers drop the other faces."""
     with np.errstate(invalid="ignore"):
         return np.all(np.abs(pose_deg) <= limit_deg, axis=-1)
 
 
 def decode_heatmaps(
-    maps: Float[Array, "b h w n"], *, image_size: int = 128, soft: bool = False, window: int = 4
+    maps: Float[Array, "b h w n"], *, image_size: int = HR_SIZE, soft: bool = False, window: int = 4
 ) -> Float[Array, "b n 2"]:
     """Landmarks (x, y) in pixels of the image, from one heatmap each: the inverse of ``landmark_heatmaps``.
 

@@ -14,11 +14,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-Adversarial = Literal["bce", "hinge", "lsgan"]
+from jfsr.geometry import POSE_BIN_DEG, POSE_BINS, POSE_LIMIT_DEG
 
-POSE_BINS = 66
-POSE_BIN_DEG = 3.0
-POSE_MIN_DEG = -99.0  # first edge of the first bin; the last bin ends at +99
+Adversarial = Literal["bce", "hinge", "lsgan"]
 
 
 # --- adversarial ------------------------------------------------------------------------------------------------------
@@ -83,8 +81,11 @@ def _unknown_kind(kind: str) -> str:
 
 
 def pose_known(pose_deg: Float[Array, "b 3"]) -> Bool[Array, " b"]:
-    """True where every angle is a number in [-99, 99), the range the 66 bins cover; NaN is False."""
-    return jnp.all((pose_deg >= POSE_MIN_DEG) & (pose_deg < POSE_MIN_DEG + POSE_BINS * POSE_BIN_DEG), axis=-1)
+    """True where every angle is a number in [-99, 99], the range of the bins; NaN is False.
+
+    The same rule as :func:`jfsr.geometry.pose_in_range`, by which evaluation drops faces.
+    """
+    return jnp.all(jnp.abs(pose_deg) <= POSE_LIMIT_DEG, axis=-1)
 
 
 def pose_estimation(
@@ -96,7 +97,7 @@ def pose_estimation(
     the number of known rows, not by the batch.
 
     Args:
-      logits: scores of 66 bins of 3 degrees over [-99, 99) for yaw, pitch and roll.
+      logits: scores of 66 bins of 3 degrees over [-99, 99] for yaw, pitch and roll.
       pose_deg: true angles, NaN where unknown.
       decoded_deg: angles expected under the logits, eq. (4), as the pose network decodes them.
 
@@ -106,7 +107,8 @@ def pose_estimation(
     known = pose_known(pose_deg)
     # Labels are made safe before use: a NaN that is only masked afterwards still reaches the gradient as 0 * NaN.
     safe_deg = jnp.where(known[:, None], pose_deg, 0.0)
-    bins = jnp.floor((safe_deg - POSE_MIN_DEG) / POSE_BIN_DEG).astype(jnp.int32)
+    # The last bin holds its right edge, 99°, as well.
+    bins = jnp.clip(jnp.floor((safe_deg + POSE_LIMIT_DEG) / POSE_BIN_DEG).astype(jnp.int32), 0, POSE_BINS - 1)
     log_p = jax.nn.log_softmax(logits, axis=-1)
     cross_entropy = -jnp.take_along_axis(log_p, bins[..., None], axis=-1)[..., 0].sum(-1)
     mse = jnp.square(decoded_deg - safe_deg).sum(-1)

@@ -15,8 +15,8 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from jfsr.frozen import blocks, porting
+from jfsr.geometry import POSE_BIN_DEG, POSE_BINS, POSE_LIMIT_DEG
 
-BINS, BIN_DEG, MIN_DEG = 66, 3.0, -99.0
 INPUT = 224
 LAYERS = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))  # bottleneck width, blocks, stride of the first
 
@@ -46,7 +46,7 @@ def decode_bins(logits: Float[Array, "b 3 66"], *, centre: bool) -> Float[Array,
       logits: of 66 bins of 3° over [-99, 99), for yaw, pitch, roll.
       centre: the angle of a bin is its centre (LightPose, ours) or its left edge (Hopenet, and eq. (4): 1.5° lower).
     """
-    angles = MIN_DEG + BIN_DEG * (jnp.arange(BINS, dtype=jnp.float32) + (0.5 if centre else 0.0))
+    angles = -POSE_LIMIT_DEG + POSE_BIN_DEG * (jnp.arange(POSE_BINS, dtype=jnp.float32) + (0.5 if centre else 0.0))
     return jax.nn.softmax(logits.astype(jnp.float32), axis=-1) @ angles
 
 
@@ -84,5 +84,5 @@ class Hopenet(nn.Module):
             for i in range(count):
                 x = Bottleneck(width, stride if i == 0 else 1, name=f"layer{number}_{i}")(x, train=train)
         features = jnp.mean(x, axis=(1, 2))
-        heads = [nn.Dense(BINS, name=angle)(features) for angle in ("yaw", "pitch", "roll")]
+        heads = [nn.Dense(POSE_BINS, name=angle)(features) for angle in ("yaw", "pitch", "roll")]
         return PoseOutput(features, jnp.stack(heads, axis=1))

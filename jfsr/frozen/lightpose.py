@@ -12,7 +12,8 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from jfsr.frozen import blocks, porting
-from jfsr.frozen.hopenet import BINS, PoseOutput
+from jfsr.frozen.hopenet import PoseOutput
+from jfsr.geometry import POSE_BINS
 
 INPUT = 224
 WIDTHS = (16, 32, 64, 96, 96, 128, 128, 128)
@@ -62,5 +63,5 @@ class LightPose(nn.Module):
         for i, (width, kernel, stride) in enumerate(zip(WIDTHS[1:], KERNELS, STRIDES, strict=True)):
             x = Bottleneck(width, kernel, stride, swish=i >= 3, name=f"block{i + 1}")(x, train=train)
         features = nn.relu(jnp.mean(x, axis=(1, 2)))
-        heads = [nn.Dense(BINS, name=angle)(features) for angle in ("yaw", "pitch", "roll")]
+        heads = [nn.Dense(POSE_BINS, name=angle)(features) for angle in ("yaw", "pitch", "roll")]
         return PoseOutput(features, jnp.stack(heads, axis=1))

@@ -14,7 +14,8 @@ import jax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jfsr.frozen.hopenet import BINS, PoseOutput
+from jfsr.frozen.hopenet import PoseOutput
+from jfsr.geometry import POSE_BINS
 
 INPUT = 64
 
@@ -54,7 +55,7 @@ class SmallPose(nn.Module):
         x = Backbone()(x, train=train)
         x = nn.relu(nn.Conv(24, (1, 1))(x))
         x = nn.relu(nn.Dense(self.features)(x.reshape(x.shape[0], -1)))
-        logits = nn.Dense(3 * BINS)(x).reshape(-1, 3, BINS)
+        logits = nn.Dense(3 * POSE_BINS)(x).reshape(-1, 3, POSE_BINS)
         return PoseOutput(x, logits)
 
 

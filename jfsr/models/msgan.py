@@ -27,10 +27,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from jfsr.geometry import HR_SIZE
 from jfsr.models import layers
 from jfsr.models.rrdb import RRDBTrunk
 
-HR_SIZE = 128
 # PixelShuffle(2) steps in the two halves: "x16: the first half x4, the other half the remaining x4; x8: x2, then x4".
 UPS = {8: (1, 2), 16: (2, 2)}
 

@@ -202,7 +202,7 @@ def test_a_network_takes_any_size_and_says_what_its_entry_says(name):
         image = jax.ShapeDtypeStruct((3, *size, 3), jnp.float32)
         out = jax.eval_shape(net.apply, variables, image)
         if net.kind == "pose":
-            assert (out.features.shape, out.logits.shape) == ((3, net.features), (3, 3, hopenet.BINS))
+            assert (out.features.shape, out.logits.shape) == ((3, net.features), (3, 3, geometry.POSE_BINS))
         else:
             assert out.shape == (3, net.features)
 
