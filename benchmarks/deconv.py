@@ -22,9 +22,9 @@ def milliseconds(function, *args):
     jax.block_until_ready(program(*args))
     times = []
     for _ in range(REPEATS):
-        begin = time.perf_counter()
+        started = time.perf_counter()
         jax.block_until_ready(program(*args))
-        times.append(1e3 * (time.perf_counter() - begin))
+        times.append(1e3 * (time.perf_counter() - started))
     return statistics.median(times)
 
 

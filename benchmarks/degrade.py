@@ -2,9 +2,9 @@
 
     python benchmarks/degrade.py --scale=16 --images=6000
 
-One line per implementation: ``degrade.py`` jitted on JAX's first device, ``degrade_tf.py`` in ``Dataset.map`` with
-AUTOTUNE, and the clean LR operator of either. The two are timed in turns, several rounds each, and the fastest round
-counts: on a shared machine the others measure the neighbours.
+It prints one line per implementation: ``degrade.py`` jitted on JAX's first device and ``degrade_tf.py`` in
+``Dataset.map`` with AUTOTUNE, each also with its clean LR operator. The two are timed in turns for several rounds, and
+the fastest round counts: on a shared machine, slower rounds measure the load of other programs.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jfsr.data import degrade
-
-SIZE = 128
+from jfsr.geometry import HR_SIZE
 
 
 def jax_batches(hr: np.ndarray, *, scale: int, clean: bool) -> Iterator[jax.Array]:
@@ -38,7 +37,7 @@ def jax_batches(hr: np.ndarray, *, scale: int, clean: bool) -> Iterator[jax.Arra
 
 
 def tf_batches(hr: np.ndarray, *, scale: int, clean: bool) -> Iterator[np.ndarray]:
-    """Degraded batches of a tf.data pipeline, one seed an image."""
+    """Degraded batches of a tf.data pipeline, with one seed per image."""
     import tensorflow as tf
 
     from jfsr.data import degrade_tf
@@ -60,7 +59,7 @@ def measure(batches: dict[str, Iterator], *, batch: int, images: int, rounds: in
     steps, best = max(1, images // (batch * rounds)), dict.fromkeys(batches, 0.0)
     for _ in range(rounds):
         for name, stream in batches.items():
-            # Compilation, and whatever tf.data prepared while the other stream was timed, stay outside the clock.
+            # Not timed: compilation, and the batches that tf.data prepared while the other stream was timed.
             for _ in range(3):
                 next(stream)
             start = time.perf_counter()
@@ -78,13 +77,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
 
-    hr = np.random.default_rng(0).uniform(size=(args.batch, SIZE, SIZE, 3)).astype(np.float32)
+    hr = np.random.default_rng(0).uniform(size=(args.batch, HR_SIZE, HR_SIZE, 3)).astype(np.float32)
     makers: dict[str, Callable] = {"JAX": jax_batches}
     if importlib.util.find_spec("tensorflow") is None:
         print("TensorFlow is not installed: only degrade.py (JAX) is measured; pip install tensorflow for both.")
     else:
         makers["tf.data"] = tf_batches
-    print(f"{SIZE} px -> {SIZE // args.scale} px, batch {args.batch}, JAX on {jax.devices()[0].device_kind}")
+    print(f"{HR_SIZE} px -> {HR_SIZE // args.scale} px, batch {args.batch}, JAX on {jax.devices()[0].device_kind}")
     for clean, title in ((False, "degrade"), (True, "clean_lr")):
         streams = {name: make(hr, scale=args.scale, clean=clean) for name, make in makers.items()}
         speeds = measure(streams, batch=args.batch, images=args.images, rounds=args.rounds)

@@ -10,33 +10,40 @@ backward and updates, frozen networks included). Hours are these over a device's
 from __future__ import annotations
 
 import functools
-import importlib
+import importlib.util
 import os
+import pathlib
+import sys
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax
 import jax.numpy as jnp
 
+from jfsr import methods
 from jfsr.frozen import zoo
+from jfsr.geometry import HR_SIZE
 from jfsr.methods import common
 
 # Peak of dense float32 (TF32 on tensor cores, without sparsity), TFLOP/s, as NVIDIA states it.
 PEAK, UTILISATION = {"A100": 156.0, "H100": 495.0}, 0.25
+ROOT = pathlib.Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # the config files import configs.common
+
 RUNS = ("msgan", "msgan:x16", "iafsr", "iafsr:srgan", "mtun", "jasrnet")
 
 
 def load(name: str, arg: str):
-    spec = importlib.util.spec_from_file_location(name, f"configs/{name}.py")
+    spec = importlib.util.spec_from_file_location(name, ROOT / "configs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.get_config(arg)
 
 
 def abstract(config, batch: int) -> dict:
-    n, shape = 128 // config.scale, jax.ShapeDtypeStruct
+    n, shape = HR_SIZE // config.scale, jax.ShapeDtypeStruct
     return {
-        "hr": shape((batch, 128, 128, 3), jnp.float32),
+        "hr": shape((batch, HR_SIZE, HR_SIZE, 3), jnp.float32),
         "lr": shape((batch, n, n, 3), jnp.float32),
         "pose_deg": shape((batch, 3), jnp.float32),
         "identity": shape((batch,), jnp.int32),
@@ -65,8 +72,8 @@ def main() -> None:
     for run in RUNS:
         name, _, arg = run.partition(":")
         config = load(name, arg)
-        method = importlib.import_module(f"jfsr.methods.{name}")
-        image = jax.ShapeDtypeStruct((2, 128, 128, 3), jnp.float32)
+        method = methods.find(name)
+        image = jax.ShapeDtypeStruct((2, HR_SIZE, HR_SIZE, 3), jnp.float32)
         for stage, steps in method.stages(config).items():
             if not steps:
                 continue
@@ -75,8 +82,8 @@ def main() -> None:
                 kind: jax.eval_shape(zoo.network(config.frozen[kind]).module.init, jax.random.key(0), image)
                 for kind in kinds
             }
-            some = 2  # the count is proportional to the batch, but for the update
-            each = tera(config, method, stage, frozen, some) / some * config.train.batch
+            batch = 2  # the count is proportional to the batch, but for the update
+            each = tera(config, method, stage, frozen, batch) / batch * config.train.batch
             hours = [each * steps / (peak * UTILISATION) / 3600 for peak in PEAK.values()]
             cells = " | ".join(f"{h:.1f}" for h in hours)
             print(f"| `{run}` | {stage} | {config.train.batch} | {each:.2f} | {steps:,} | {cells} |", flush=True)

@@ -11,9 +11,9 @@ random under the published keys and go through the network's rules, as in `jfsr 
 PyTorch's outputs and gradient in float32 stand in the table; float32 outputs more than 1e-3 apart end the run.
 
 Times are medians of rounds in which the contestants take turns and the machine was quiet (see benchmarks/generator.py).
-Memory is by each library's own account, without weights and images: the temporary and output buffers that XLA reserves
-on all devices, and the most that PyTorch's profiler sees allocated at once; convolutions' scratch is in neither.
-Our own small networks have no PyTorch twin; where they are asked for, they stand alone.
+Memory is what each library reports, without weights and images: the temporary and output buffers that XLA reserves on
+all devices, and the most that PyTorch's profiler sees allocated at once; neither counts the convolutions' scratch.
+Our own small networks have no PyTorch twin, so their rows show JAX alone.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ import numpy as np
 from flax import jax_utils
 from generator import measure  # benchmarks/generator.py, which also puts tests/ on the path
 
-from jfsr.frozen import blocks, porting, zoo
+from jfsr.frozen import blocks, rules, trees, zoo
+from jfsr.frozen.network import FrozenNetwork
 
 FORWARD, BOTH = "forward", "forward + gradient"
-# Of networks that take any size: LPIPS and VGG see restored faces, RRDBNet sees what it enlarges.
-SIDES = {"perceptual": 128, "features": 128, "start": 32}
+# Input side for networks that take any size: LPIPS and VGG see restored faces, RRDBNet the faces that it enlarges.
+SIDES = {"perceptual": 128, "features": 128, "warm_start": 32}
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -97,20 +98,20 @@ def in_torch(name: str) -> tuple[list[Any], Callable, str] | None:
     return [net], call, "features.module." if name == "magface" else ""
 
 
-def variables_of(net: zoo.FrozenNetwork, modules: list[Any] | None, prefix: str) -> dict[str, Any]:
+def variables_of(net: FrozenNetwork, modules: list[Any] | None, prefix: str) -> dict[str, Any]:
     """The PyTorch modules' arrays as ours, through the network's rules; without modules, small constants."""
-    shapes = porting.shapes_of(net.module)
+    shapes = trees.shapes_of(net.module)
     if modules is None:
         return jax.tree.map(lambda leaf: np.full(leaf.shape, 0.01, np.float32), shapes)
     source = {f"{prefix}{key}": value.numpy() for m in modules for key, value in m.state_dict().items()}
-    return porting.apply_rules(source, net.rules, shapes, name=net.name)
+    return rules.apply_rules(source, net.rules, shapes, name=net.name)
 
 
 def torch_runs(name: str, dtype: str, images: np.ndarray, others: np.ndarray) -> dict[str, Callable]:
     """Step -> a call that gives the outputs, and in the second step the gradient last, as float32 NumPy in NHWC."""
     import torch
 
-    made = in_torch(name)  # anew for each type: rounded weights cannot be unrounded
+    made = in_torch(name)  # built again for each type: rounding the weights cannot be undone
     if made is None:
         return {}
     modules, call, _ = made
@@ -138,7 +139,7 @@ def torch_runs(name: str, dtype: str, images: np.ndarray, others: np.ndarray) ->
 
 
 def jax_runs(
-    net: zoo.FrozenNetwork, variables: dict, dtype: str, images: np.ndarray, others: np.ndarray, devices: list
+    net: FrozenNetwork, variables: dict, dtype: str, images: np.ndarray, others: np.ndarray, devices: list
 ) -> tuple[dict[str, Callable], dict[str, float]]:
     """The same for JAX, the batch shared by the devices; and the 10⁶ bytes that the compiled programs reserve."""
     if hasattr(net.module, "dtype"):
@@ -176,7 +177,7 @@ def jax_runs(
 
 
 def torch_megabytes(run: Callable) -> float:
-    """The most that a run holds at once of what it allocates, by PyTorch's profiler, in 10⁶ bytes."""
+    """The most memory that a run allocates and holds at once, by PyTorch's profiler, in 10⁶ bytes."""
     from torch import profiler
 
     with profiler.profile(activities=[profiler.ProfilerActivity.CPU], profile_memory=True) as seen:
@@ -186,9 +187,9 @@ def torch_megabytes(run: Callable) -> float:
     return float(np.cumsum(sizes).max(initial=0)) / 1e6
 
 
-def apart(found: list[np.ndarray], truth: list[np.ndarray]) -> float:
+def apart(ours: list[np.ndarray], truth: list[np.ndarray]) -> float:
     """The largest relative distance of the arrays."""
-    return max(float(np.linalg.norm(f - t) / np.linalg.norm(t)) for f, t in zip(found, truth, strict=True))
+    return max(float(np.linalg.norm(f - t) / np.linalg.norm(t)) for f, t in zip(ours, truth, strict=True))
 
 
 def rows(name: str, args: argparse.Namespace) -> list[str]:

@@ -9,8 +9,9 @@ Random images stand in for data: the time does not depend on them. Runs without 
 from __future__ import annotations
 
 import functools
-import importlib
+import pathlib
 import resource
+import sys
 import time
 
 from absl import app, flags
@@ -18,6 +19,8 @@ from ml_collections import config_flags
 
 from jfsr import config as configs
 from jfsr.training import parallel
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # the config files import configs.common
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "As for train.py.")
@@ -32,16 +35,17 @@ def main(_) -> None:
     import jax
     import numpy as np
 
+    from jfsr import methods
     from jfsr.frozen import zoo
     from jfsr.methods import common
 
-    method = importlib.import_module(f"jfsr.methods.{config.method}")
+    method = methods.find(config.method)
     mesh, rng = parallel.Parallel(config.parallel), np.random.default_rng(0)
     mesh.check_batch(config.train.batch)
     batch = random_batch(rng, config.train.batch, config.get("scale", 1))
     stage = FLAGS.stage or [s for s, n in method.stages(config).items() if n][-1]
 
-    begin = time.perf_counter()
+    started = time.perf_counter()
     frozen = {kind: zoo.load(config.frozen[kind])[1] for kind in method.needed(config)} if stage == "joint" else {}
     init = jax.jit(functools.partial(method.init, config))
     state = init(common.derive(jax.random.key(0), 0, common.PURPOSE_INIT), batch)
@@ -50,13 +54,13 @@ def main(_) -> None:
     step = mesh.compile(functools.partial(method.train_step, config, stage=stage))
     state, metrics = step(state, frozen, mesh.shard(batch), jax.random.key(1))
     jax.block_until_ready(metrics)
-    first = time.perf_counter() - begin
+    first = time.perf_counter() - started
 
-    begin = time.perf_counter()
+    started = time.perf_counter()
     for _ in range(FLAGS.steps):
         state, metrics = step(state, frozen, mesh.shard(batch), jax.random.key(1))
     jax.block_until_ready(metrics)
-    seconds = (time.perf_counter() - begin) / FLAGS.steps
+    seconds = (time.perf_counter() - started) / FLAGS.steps
     stats = mesh.devices[0].memory_stats() or {}
     peak = stats.get("peak_bytes_in_use") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(
@@ -69,9 +73,11 @@ def main(_) -> None:
 def random_batch(rng, batch: int, scale: int) -> dict:
     import numpy as np
 
-    n = 128 // scale
+    from jfsr.geometry import HR_SIZE
+
+    n = HR_SIZE // scale
     out = {
-        "hr": rng.uniform(size=(batch, 128, 128, 3)).astype(np.float32),
+        "hr": rng.uniform(size=(batch, HR_SIZE, HR_SIZE, 3)).astype(np.float32),
         "pose_deg": rng.uniform(-60, 60, (batch, 3)).astype(np.float32),
         "identity": rng.integers(0, 4, batch).astype(np.int32),
         "position": np.arange(batch, dtype=np.int32),

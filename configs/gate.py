@@ -12,32 +12,29 @@ Variants, joined by commas after the colon, with key=value overrides anywhere am
 
 from ml_collections import ConfigDict
 
-from jfsr.config import parse
+from configs import common
+from configs.common import source
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """The run that ``arg`` describes."""
-    return parse(arg, VARIANTS, base())
+    return common.get_config(arg, base=base(), variants=VARIANTS)
 
 
 def base() -> ConfigDict:
     """The paper's classifier: HopeNet's features on 300W-LP, original, 16×16 and 8×8."""
-    c = ConfigDict()
-    c.method = "gate"
-    c.seed = 0
-    c.parallel = "pmap"
+    c = common.base("gate")
     c.scales = (8, 16)
     # DEVIATES: the paper says "a binary classifier"; its shape, optimizer, batch and length are ours.
     c.model = ConfigDict({"widths": (256,)})
     c.frozen = ConfigDict({"pose": "hopenet"})
-    c.optim = ConfigDict({"b1": 0.9, "b2": 0.99, "lr": 1e-3, "warmup": 0.05, "decay": 0.01, "ema": 0.99})
-    c.train = ConfigDict({"batch": 64, "steps": 4000, "guard": True, "max_bad_run": 20})
-    c.data = ConfigDict({"flip": 0.5, "jitter": 0.0, "shuffle": True, "degradation": "bicubic"})
+    c.optim = ConfigDict({"b1": 0.9, "b2": 0.99, "lr": 1e-3, "warmup": 0.05, "weight_decay": 0.01, "ema": 0.99})
+    c.train.update({"batch": 64, "steps": 4000})
     c.data.degrade_on = "device"  # the pipeline gives HR faces alone
-    faces = {"dataset": "300w_lp", "dir": "", "split": "train", "crop": "hopenet_300wlp", "margin": 0.0, "weight": 1.0}
-    c.data.sources = ConfigDict({"faces": ConfigDict(faces)})
+    c.data.sources.faces = source("300w_lp", split="train", crop="hopenet_300wlp", margin=0.0)
     # 300W-LP has no validation split: these are training faces, cropped by the middle of the margins drawn in training.
-    c.val = ConfigDict({"source": ConfigDict({**faces, "margin": 0.3}), "limit": 512, "batch": 64})
+    c.val = ConfigDict({"limit": 512, "batch": 64})
+    c.val.source = source("300w_lp", split="train", crop="hopenet_300wlp", margin=0.3)
     c.log = ConfigDict({"every": 50, "val_every": 500, "samples_every": 500, "samples": 0})
     c.checkpoint = ConfigDict({"every": 500, "keep": 2, "best": "val/accuracy", "mode": "max"})
     return c
@@ -46,9 +43,8 @@ def base() -> ConfigDict:
 def _quick(c):
     c.frozen.pose = "small_pose"
     c.model.widths = (64,)
-    heads = {"dataset": "synthetic_heads", "dir": "", "crop": "none", "margin": 1.0}
-    c.data.sources.faces.update({**heads, "split": "train"})
-    c.val.source.update({**heads, "split": "validation"})
+    c.data.sources.faces = source("synthetic_heads", split="train")
+    c.val.source = source("synthetic_heads", split="validation")
     c.data.jitter = 0.03
     c.optim.lr = 2e-3
     c.train.update({"batch": 32, "steps": 300})
@@ -60,9 +56,8 @@ def _quick(c):
 def _faces(c):
     c.frozen.pose = "lightpose"
     c.model.widths = (64,)
-    folder = {"dataset": "folder", "split": "", "crop": "landmark_box", "margin": 1.2}
-    c.data.sources.faces.update(folder)
-    c.val.source.update(folder)
+    c.data.sources.faces = source("folder", crop="landmark_box", margin=1.2)
+    c.val.source = source("folder", crop="landmark_box", margin=1.2)
     c.data.jitter = 0.05
     c.train.update({"batch": 32, "steps": 1000})
     c.val.limit = 256
@@ -71,10 +66,7 @@ def _faces(c):
 def _debug(c):
     _quick(c)
     c.model.widths = (8,)
-    c.train.update({"batch": 4, "steps": 2})
-    c.val.update({"limit": 4, "batch": 4})
-    c.log.update({"every": 1, "val_every": 2})
-    c.checkpoint.update({"every": 2})
+    common.debug(c)
 
 
 VARIANTS = {"base": lambda c: None, "quick": _quick, "faces": _faces, "debug": _debug}

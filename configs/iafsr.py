@@ -3,7 +3,7 @@
 Variants, joined by commas after the colon, with key=value overrides anywhere among them::
 
     sr_net | srgan | sr_ou | sr_angle | proposed (default)    the rows of Table I
-    quick                       small network, synthetic heads, our own identity frozen network: minutes on two CPU cores
+    quick                       small network, synthetic heads, our own identity network: minutes on two CPU cores
     faces                       reduced network on folders of real faces (data.sources.*.dir)
     debug                       anything above in seconds
 
@@ -12,23 +12,22 @@ The paper's run reads VGGFace2 as `jfsr data build vggface2 --splits=train22,tes
 
 from ml_collections import ConfigDict
 
-from jfsr.config import parse
+from configs import common
+from configs.common import source
+from jfsr.geometry import HR_SIZE
 
-PIXELS = 128 * 128 * 3
+PIXELS = HR_SIZE * HR_SIZE * 3
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """The run that ``arg`` describes."""
-    return parse(arg, VARIANTS, base())
+    return common.get_config(arg, base=base(), variants=VARIANTS)
 
 
 def base() -> ConfigDict:
     """The paper's run. DEVIATES lines mark what the paper does not say."""
-    c = ConfigDict()
-    c.method = "iafsr"
-    c.seed = 0
+    c = common.base("iafsr")
     c.scale = 8
-    c.parallel = "pmap"
 
     c.model = ConfigDict({"features": 64, "blocks": 6, "kernel": 9, "skip": "none", "dtype": "float32"})
     c.disc = ConfigDict({"widths": (64, 128, 256, 512), "hidden": 1024})  # of srgan alone
@@ -42,12 +41,9 @@ def base() -> ConfigDict:
 
     # DEVIATES: the paper names no optimizer; Adam. No average of the parameters (ema 0), no drop of the rate.
     c.optim = ConfigDict({"b1": 0.9, "b2": 0.999, "lr_pixel": 2e-3, "lr_joint": 1e-4, "lr_d": 1.0, "ema": 0.0})
-    # "About 190K face images": 80 epochs are 118,750 steps of 128, 40 epochs are 59,375.
-    c.train = ConfigDict({"batch": 128, "faces": 190_000, "pixel_epochs": 80.0, "joint_epochs": 40.0})
-    c.train.update({"guard": True, "max_bad_run": 20})
+    # The paper's 80 and 40 epochs of "about 190K face images", in steps of 128.
+    c.train.update({"batch": 128, "pixel_steps": 118_750, "joint_steps": 59_375})
 
-    c.data = ConfigDict({"flip": 0.5, "jitter": 0.0, "shuffle": True, "degradation": "bicubic", "degrade_on": "host"})
-    c.data.sources = ConfigDict()
     # DEVIATES: VGGFace2 has MTCNN's five points for every face; the crop around them is ours, the paper's is not given.
     c.data.sources.faces = source("vggface2", split="train22", crop="eyes_mouth", margin=1.2)
     people = source("vggface2", split="test", crop="eyes_mouth", margin=1.2)
@@ -56,15 +52,6 @@ def base() -> ConfigDict:
     c.log = ConfigDict({"every": 100, "val_every": 5000, "samples_every": 5000, "samples": 6})
     c.checkpoint = ConfigDict({"every": 5000, "keep": 3, "best": "val/identity_cosine", "mode": "max"})
     return c
-
-
-def source(
-    dataset: str, *, dir: str = "", split: str = "", crop: str = "none", margin: float = 1.0, weight: float = 1.0
-):
-    """One data source."""
-    return ConfigDict(
-        {"dataset": dataset, "dir": dir, "split": split, "crop": crop, "margin": margin, "weight": weight}
-    )
 
 
 def _sr_net(c):
@@ -100,7 +87,7 @@ def _quick(c):
     for name in ("cosine", "magnitude", "euclid"):
         c.weights[name] *= 200.0
     c.optim.update({"lr_joint": 5e-4, "ema": 0.98})
-    c.train.update({"batch": 8, "faces": 2_400, "pixel_epochs": 1.0, "joint_epochs": 1.0})
+    c.train.update({"batch": 8, "pixel_steps": 300, "joint_steps": 300})
     c.data.sources = ConfigDict()
     c.data.sources.heads = source("synthetic_heads", split="train")
     c.val = ConfigDict({"source": source("synthetic_heads", split="validation"), "limit": 128, "batch": 32})
@@ -113,7 +100,7 @@ def _faces(c):
     c.model.update({"features": 48, "blocks": 6, "kernel": 5, "skip": "bicubic"})
     c.disc.update({"widths": (32, 64, 128, 256), "hidden": 256})
     c.frozen.identity = "mobilefacenet"
-    c.train.update({"batch": 16, "faces": 16_000, "pixel_epochs": 4.0, "joint_epochs": 3.0})
+    c.train.update({"batch": 16, "pixel_steps": 4000, "joint_steps": 3000})
     c.data.sources = ConfigDict()
     c.data.sources.landmarks = source("folder", crop="landmark_box", margin=1.2, weight=0.3)
     c.data.sources.web = source("folder", crop="eyes_mouth", margin=1.2, weight=0.3)
@@ -129,12 +116,9 @@ def _debug(c):
     c.model.update({"features": 4, "blocks": 1, "kernel": 3, "skip": "bicubic"})
     c.disc.update({"widths": (4, 4, 4, 4), "hidden": 8})
     c.frozen.identity = "small_identity"
-    c.train.update({"batch": 4, "faces": 8, "pixel_epochs": 1.0, "joint_epochs": 1.0})
-    c.data.sources = ConfigDict()
-    c.data.sources.heads = source("synthetic_heads", split="train")
-    c.val = ConfigDict({"source": source("synthetic_heads", split="validation"), "limit": 4, "batch": 4})
-    c.log.update({"every": 1, "val_every": 2, "samples_every": 2, "samples": 2})
-    c.checkpoint.update({"every": 2, "keep": 2})
+    c.data.sources = ConfigDict({"heads": source("synthetic_heads", split="train")})
+    c.val.source = source("synthetic_heads", split="validation")
+    common.debug(c)
 
 
 VARIANTS = {

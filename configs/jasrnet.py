@@ -16,39 +16,34 @@ The paper's run reads 300W as `jfsr data build 300w` leaves it.
 
 from ml_collections import ConfigDict
 
-from jfsr.config import parse
+from configs import common
+from configs.common import source
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """The run that ``arg`` describes."""
-    return parse(arg, VARIANTS, base())
+    return common.get_config(arg, base=base(), variants=VARIANTS)
 
 
 def base() -> ConfigDict:
     """The paper's run. DEVIATES lines mark what the paper does not say."""
-    c = ConfigDict()
-    c.method = "jasrnet"
-    c.seed = 0
+    c = common.base("jasrnet")
     c.scale = 8
-    c.parallel = "pmap"
 
     c.model = ConfigDict({"features": 128, "blocks": 32, "stages": 3, "fusion": "add", "long_skip": True})
     c.model.update({"heads": "both", "skip": "none", "init_std": 0.01, "dtype": "float32"})
 
     c.heatmap = ConfigDict({"sigma_px": 4.0, "floor": 0.01})
-    c.weights = ConfigDict({"sr": 1.0, "heatmap": 1.0})  # alpha of (1) is the second
+    c.weights = ConfigDict({"pixel": 1.0, "heatmap": 1.0})  # alpha of (1) is the second
 
     # Halved at epochs 20 and 30 of 40. No average of the parameters (ema 0).
     c.optim = ConfigDict({"b1": 0.9, "b2": 0.999, "lr": 5e-5, "drops": (0.5, 0.75), "drop": 0.5})
     c.optim.update({"weight_decay": 5e-4, "ema": 0.0})
-    # 3,148 faces of 300W in 15 augmented copies each: 236,100 steps of 8.
-    c.train = ConfigDict({"batch": 8, "faces": 47_220, "epochs": 40.0})
-    c.train.update({"guard": True, "max_bad_run": 20})
+    # The paper's 40 epochs of 3,148 faces of 300W in 15 augmented copies each, in steps of 8.
+    c.train.update({"batch": 8, "steps": 236_100})
 
     # DEVIATES: the authors store 15 augmented copies, of ranges not given; here each face is drawn anew every time.
-    c.data = ConfigDict({"flip": 0.5, "jitter": 0.05, "shuffle": True, "degradation": "bicubic", "degrade_on": "host"})
-    c.data.rotate_deg = 15.0
-    c.data.sources = ConfigDict()
+    c.data.update({"jitter": 0.05, "rotate_deg": 15.0})
     # DEVIATES: "cropped about the head region" is all the paper says; the margin is ours.
     c.data.sources.faces = source("300w", split="train", crop="landmark_box", margin=1.2)
     # The paper names no faces to choose a checkpoint by: these are the test's, for the log; tables take --step=last.
@@ -58,15 +53,6 @@ def base() -> ConfigDict:
     c.log = ConfigDict({"every": 100, "val_every": 5000, "samples_every": 5000, "samples": 6})
     c.checkpoint = ConfigDict({"every": 5000, "keep": 3, "best": "val/psnr", "mode": "max"})
     return c
-
-
-def source(
-    dataset: str, *, dir: str = "", split: str = "", crop: str = "none", margin: float = 1.0, weight: float = 1.0
-):
-    """One data source."""
-    return ConfigDict(
-        {"dataset": dataset, "dir": dir, "split": split, "crop": crop, "margin": margin, "weight": weight}
-    )
 
 
 def _bl(c):
@@ -123,12 +109,12 @@ def _quick(c):
     # Small enough for two CPU cores; the residual over bicubic makes the first steps useful. The spread of fresh
     # kernels grows with sqrt(128 / features), so that features keep the size that they have in the paper's network.
     c.model.update({"features": 16, "blocks": 4, "stages": 2, "skip": "bicubic", "init_std": 0.03})
-    # 800 steps of 4. Blobs of a whole cell (8 px) rather than half of one are found sooner; the heatmaps' sum over
-    # 17,664 cells would leave the images without a say in so few steps (measured: 1e4 costs landmarks, 1e2 pixels).
+    # Blobs of a whole cell (8 px) rather than half of one are learned sooner. The heatmaps' loss sums 17,664
+    # cells: with weight 1, so few steps would hardly train the images (measured: 1e4 costs landmarks, 1e2 pixels).
     c.heatmap.sigma_px = 8.0
-    c.weights.sr = 1e3
+    c.weights.pixel = 1e3
     c.optim.update({"lr": 1e-3, "ema": 0.99})
-    c.train.update({"batch": 4, "faces": 3_200, "epochs": 1.0})
+    c.train.update({"batch": 4, "steps": 800})
     c.data.sources = ConfigDict()
     c.data.sources.heads = source("synthetic_heads", split="train")
     c.data.update({"rotate_deg": 0.0, "jitter": 0.0})  # the heads are rendered in every roll
@@ -139,14 +125,14 @@ def _quick(c):
 
 def _faces(c):
     # Real faces; folders are the user's: --config=configs/jasrnet.py:faces,data.sources.faces.dir=…,val.source.dir=…
-    # The network of quick: 3,000 steps of 8.
+    # The network of quick.
     c.model.update({"features": 16, "blocks": 4, "stages": 2, "skip": "bicubic", "init_std": 0.03})
     c.heatmap.sigma_px = 8.0
-    c.weights.sr = 1e3
+    c.weights.pixel = 1e3
     c.optim.update({"lr": 1e-3, "ema": 0.99})
     c.data.sources.faces = source("folder", crop="landmark_box", margin=1.2)
     c.val.source = source("folder", crop="landmark_box", margin=1.2)
-    c.train.update({"batch": 8, "faces": 2_009, "epochs": 12.0})
+    c.train.update({"batch": 8, "steps": 3014})
     c.val.update({"limit": 128})
     c.log.update({"every": 50, "val_every": 500, "samples_every": 500})
     c.checkpoint.update({"every": 500, "keep": 2})
@@ -154,12 +140,9 @@ def _faces(c):
 
 def _debug(c):
     c.model.update({"features": 4, "blocks": min(2, c.model.blocks), "init_std": 0.1})
-    c.train.update({"batch": 4, "faces": 8, "epochs": 1.0})
-    c.data.sources = ConfigDict()
-    c.data.sources.heads = source("synthetic_heads", split="train")
-    c.val = ConfigDict({"source": source("synthetic_heads", split="validation"), "limit": 4, "batch": 4})
-    c.log.update({"every": 1, "val_every": 2, "samples_every": 2, "samples": 2})
-    c.checkpoint.update({"every": 2, "keep": 2})
+    c.data.sources = ConfigDict({"heads": source("synthetic_heads", split="train")})
+    c.val.source = source("synthetic_heads", split="validation")
+    common.debug(c)
 
 
 VARIANTS = {

@@ -14,21 +14,19 @@ Variants, joined by commas after the colon, with key=value overrides anywhere am
 
 from ml_collections import ConfigDict
 
-from jfsr.config import parse
+from configs import common
+from configs.common import source
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """The run that ``arg`` describes."""
-    return parse(arg, VARIANTS, base())
+    return common.get_config(arg, base=base(), variants=VARIANTS)
 
 
 def base() -> ConfigDict:
     """The paper's ×8 run. DEVIATES lines mark what the paper does not say."""
-    c = ConfigDict()
-    c.method = "msgan"
-    c.seed = 0
+    c = common.base("msgan")
     c.scale = 8
-    c.parallel = "pmap"
 
     c.model = ConfigDict({"features": 64, "growth": 32, "blocks": (23, 23), "skip": "none", "remat": False})
     c.model.dtype = "float32"
@@ -36,22 +34,22 @@ def base() -> ConfigDict:
 
     c.loss = ConfigDict({"adversarial": "bce", "perceptual_stages": (128,), "norm_momentum": 0.01})
     # DEVIATES: the paper lists four stages for ×16 only; alpha goes by resolution.
-    c.alpha = ConfigDict({"r16": 0.001, "r32": 0.005, "r64": 0.01, "r128": 1.0})
-    c.weights = ConfigDict({"l1": 1.0, "adv": 0.01, "lpips": 0.001, "ip": 0.1})
-    c.weights.update({"pa": 0.1, "est": 1.0, "sim": 0.2, "m": 0.01, "mse": 0.01, "pose": 1.0})
+    c.stage_weights = ConfigDict({"r16": 0.001, "r32": 0.005, "r64": 0.01, "r128": 1.0})
+    c.weights = ConfigDict({"pixel": 1.0, "adv": 0.01, "perceptual": 0.001, "identity": 0.1})  # (15)
+    # gamma_pa, gamma_est, gamma_sim and gamma_m of (11); then the squared error in (5), and gamma_p of (15)
+    c.weights.update({"pose_adv": 0.1, "pose_est": 1.0, "pose_angle": 0.2, "pose_norm": 0.01})
+    c.weights.update({"pose_mse": 0.01, "pose": 1.0})
     c.frozen = ConfigDict({"pose": "hopenet", "identity": "facenet", "perceptual": "lpips_alex"})
-    # The generator's first parameters: '' = chance, 'rrdb' = ESRGAN's body in both halves, or a workdir or bundle of
+    # The generator's first parameters: '' = random, 'rrdb' = ESRGAN's body in both halves, or a workdir or bundle of
     # ours, e.g. of stage one. DEVIATES: the paper does not say what it starts from.
-    c.start = ConfigDict({"g": ""})
+    c.warm_start = ConfigDict({"g": ""})
 
     # DEVIATES: optimizer, rates, batch (16 per device) and lengths are ours, the paper is silent.
     c.optim = ConfigDict({"b1": 0.9, "b2": 0.99, "lr_pixel": 2e-4, "lr_joint": 1e-4, "lr_d": 1.0})
     c.optim.update({"drops": (0.5, 0.75, 0.9), "drop": 0.5, "ema": 0.999})
-    c.train = ConfigDict({"batch": 16, "pixel_steps": 200_000, "joint_steps": 200_000})
-    c.train.update({"guard": True, "max_bad_run": 20})
+    c.train.update({"batch": 16, "pixel_steps": 200_000, "joint_steps": 200_000})
 
-    c.data = ConfigDict({"flip": 0.5, "jitter": 0.0, "shuffle": True, "degradation": "paper", "degrade_on": "host"})
-    c.data.sources = ConfigDict()
+    c.data.degradation = "paper"
     c.data.sources.heads = source("synthetic_heads", split="train")
     c.val = ConfigDict({"source": source("synthetic_heads", split="validation"), "limit": 128, "batch": 16})
 
@@ -59,15 +57,6 @@ def base() -> ConfigDict:
     # Stage two trades PSNR for pose (Table 4): by PSNR, the best checkpoint would be the end of stage one.
     c.checkpoint = ConfigDict({"every": 2000, "keep": 3, "best": "val/pose_mae_deg", "mode": "min"})
     return c
-
-
-def source(
-    dataset: str, *, dir: str = "", split: str = "", crop: str = "none", margin: float = 1.0, weight: float = 1.0
-):
-    """One data source."""
-    return ConfigDict(
-        {"dataset": dataset, "dir": dir, "split": split, "crop": crop, "margin": margin, "weight": weight}
-    )
 
 
 def _x8(c):
@@ -89,7 +78,7 @@ def _msgan(c):
 
 
 def _msgan_pa(c):
-    c.weights.est = c.weights.sim = c.weights.m = 0.0
+    c.weights.update({"pose_est": 0.0, "pose_angle": 0.0, "pose_norm": 0.0})
 
 
 def _joint(c):
@@ -120,8 +109,8 @@ def _quick(c):
     c.model.update({"features": 32, "growth": 16, "blocks": (2, 2), "skip": "bicubic"})
     c.disc.widths = (16, 32, 64, 128)
     c.frozen.update({"pose": "small_pose", "identity": "small_identity", "perceptual": ""})
-    # The paper's weights are for 200,000 steps: in a hundred, est would swamp L1 (measured: 0.8 dB for 0.07°).
-    c.weights.update({"lpips": 0.0, "pose": 0.01, "adv": 0.002})
+    # The paper's weights are for 200,000 steps: in a hundred, pose_est would swamp L1 (measured: 0.8 dB for 0.07°).
+    c.weights.update({"perceptual": 0.0, "pose": 0.01, "adv": 0.002})
     c.optim.update({"lr_pixel": 1e-3, "lr_joint": 6e-4})
     c.train.update({"batch": 8, "pixel_steps": 180, "joint_steps": 120})
     c.data.degradation = "bicubic"
@@ -134,7 +123,7 @@ def _faces(c):
     c.model.update({"features": 48, "growth": 24, "blocks": (3, 3), "skip": "bicubic"})
     c.disc.widths = (32, 64, 128, 256)
     c.frozen.update({"pose": "lightpose", "identity": "mobilefacenet", "perceptual": ""})
-    c.weights.update({"lpips": 0.0, "adv": 0.003})
+    c.weights.update({"perceptual": 0.0, "adv": 0.003})
     c.optim.update({"lr_pixel": 5e-4, "lr_joint": 3e-4})
     c.train.update({"batch": 8, "pixel_steps": 1400, "joint_steps": 500})
     c.data.degradation = "bicubic"
@@ -152,12 +141,8 @@ def _debug(c):
     c.model.update({"features": 8, "growth": 4, "blocks": (1, 1), "skip": "bicubic"})
     c.disc.widths = (4, 8, 8, 8)
     c.frozen.update({"pose": "small_pose", "identity": "small_identity", "perceptual": ""})
-    c.weights.lpips = 0.0
-    c.train.update({"batch": 4, "pixel_steps": 2 if c.train.pixel_steps else 0})
-    c.train.joint_steps = 2 if c.train.joint_steps else 0
-    c.val.update({"limit": 4, "batch": 4})
-    c.log.update({"every": 1, "val_every": 2, "samples_every": 2, "samples": 2})
-    c.checkpoint.update({"every": 2, "keep": 2})
+    c.weights.perceptual = 0.0
+    common.debug(c)
 
 
 VARIANTS = {

@@ -16,55 +16,45 @@ Variants, joined by commas after the colon, with key=value overrides anywhere am
 
 from ml_collections import ConfigDict
 
-from jfsr.config import parse
+from configs import common
+from configs.common import source
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """The run that ``arg`` describes."""
-    return parse(arg, VARIANTS, base())
+    return common.get_config(arg, base=base(), variants=VARIANTS)
 
 
 def base() -> ConfigDict:
     """The paper's run. DEVIATES lines mark what the paper does not say."""
-    c = ConfigDict()
-    c.method = "mtun"
-    c.seed = 0
+    c = common.base("mtun")
     c.scale = 8
-    c.parallel = "pmap"
 
     c.model = ConfigDict({"widths": (64, 128, 64, 32, 32), "heb_at": 64, "stacks": 4, "heb_features": 64})
     c.model.update({"skip": "none", "dtype": "float32"})
     c.disc = ConfigDict({"widths": (64, 128, 256, 512)})
 
+    c.loss = ConfigDict({"adversarial": "bce"})
     # DEVIATES: sigma is ours, "in accordance with the resolutions of feature maps": 4 HR pixels are 2 cells at 64×64.
-    c.loss = ConfigDict({"adversarial": "bce", "sigma_px": 4.0})
-    c.weights = ConfigDict({"p": 1.0, "f": 0.01, "u": 0.01, "h": 1.0})
+    c.heatmap = ConfigDict({"sigma_px": 4.0})
+    # L_p, L_f, L_u and L_h of (6)
+    c.weights = ConfigDict({"pixel": 1.0, "perceptual": 0.01, "adv": 0.01, "heatmap": 1.0})
     c.frozen = ConfigDict({"features": "vgg19"})
 
-    c.optim = ConfigDict({"decay": 0.99, "lr": 1e-3, "lr_decay": 0.99, "ema": 0.999})
-    # DEVIATES: batch (16 per device) and epochs (100) are ours. An epoch is the paper's 24,000 training faces.
-    c.train = ConfigDict({"batch": 16, "steps": 150_000, "epoch_steps": 1500, "guard": True, "max_bad_run": 20})
+    # The rate falls once an epoch: the paper's 24,000 training faces, 1,500 steps.
+    c.optim = ConfigDict({"rms_decay": 0.99, "lr": 1e-3, "lr_decay": 0.99, "lr_decay_every": 1500, "ema": 0.999})
+    # DEVIATES: batch (16 per device) and epochs (100) are ours.
+    c.train.update({"batch": 16, "steps": 150_000})
 
-    c.data = ConfigDict({"flip": 0.5, "jitter": 0.0, "shuffle": True, "degradation": "bicubic", "degrade_on": "host"})
     # DEVIATES: the paper prints no ranges.
     c.data.misalign = ConfigDict({"rotation_deg": 30.0, "shift": 0.1, "zoom": (0.8, 1.2), "upright": True})
-    c.data.sources = ConfigDict()
     c.data.sources.heads = source("synthetic_heads", split="train", crop="center", margin=0.88)
-    c.val = ConfigDict({"limit": 128, "batch": 16})
     c.val.source = source("synthetic_heads", split="validation", crop="center", margin=0.88)
+    c.val.update({"limit": 128, "batch": 16})
 
     c.log = ConfigDict({"every": 100, "val_every": 2000, "samples_every": 2000, "samples": 6})
     c.checkpoint = ConfigDict({"every": 2000, "keep": 3, "best": "val/psnr", "mode": "max"})
     return c
-
-
-def source(
-    dataset: str, *, dir: str = "", split: str = "", crop: str = "none", margin: float = 1.0, weight: float = 1.0
-):
-    """One data source."""
-    return ConfigDict(
-        {"dataset": dataset, "dir": dir, "split": split, "crop": crop, "margin": margin, "weight": weight}
-    )
 
 
 def _size(side):
@@ -75,12 +65,12 @@ def _stacks(count):
     return lambda c: c.model.update({"stacks": count})
 
 
-def _losses(letters):
-    def apply(c):
-        off = {name: 0.0 for name in "fuh" if name not in letters}
-        c.weights.update(off)
+# The paper's letters of the losses.
+LETTERS = {"f": "perceptual", "u": "adv", "h": "heatmap"}
 
-    return apply
+
+def _losses(letters):
+    return lambda c: c.weights.update({name: 0.0 for letter, name in LETTERS.items() if letter not in letters})
 
 
 def _aligned(c):
@@ -106,11 +96,11 @@ def _quick(c):
     c.model.update({"widths": (32, 64, 32, 24, 12), "heb_at": 32, "stacks": 2, "heb_features": 24, "skip": "aligned"})
     c.disc.widths = (16, 32, 64, 128)
     c.frozen.features = ""
-    # Pixels and heatmaps alone, the best PSNR of Table 3 after pfh; u=0.001 puts the discriminator back.
-    c.weights.update({"f": 0.0, "u": 0.0})
+    # Pixels and heatmaps alone, the best PSNR of Table 3 after pfh; weights.adv=0.001 puts the discriminator back.
+    c.weights.update({"perceptual": 0.0, "adv": 0.0})
     # The transformer finds the angle after some 350 steps, the heatmaps their places after 800.
-    c.optim.update({"lr": 3e-3, "ema": 0.99})
-    c.train.update({"batch": 16, "steps": 1000, "epoch_steps": 20})
+    c.optim.update({"lr": 3e-3, "lr_decay_every": 20, "ema": 0.99})
+    c.train.update({"batch": 16, "steps": 1000})
     c.log.update({"every": 25, "val_every": 200, "samples_every": 600})
     c.checkpoint.update({"every": 200, "keep": 2})
 
@@ -118,7 +108,8 @@ def _quick(c):
 def _faces(c):
     # Real faces with 68 landmarks: --config=configs/mtun.py:faces,data.sources.landmarks.dir=…,val.source.dir=…
     _quick(c)
-    c.train.update({"steps": 2000, "epoch_steps": 25})
+    c.train.steps = 2000
+    c.optim.lr_decay_every = 25
     c.data.sources = ConfigDict()
     c.data.sources.landmarks = source("folder", crop="landmark_box", margin=1.2)
     c.data.jitter = 0.02
@@ -131,13 +122,11 @@ def _debug(c):
     c.model.update({"widths": (8, 8, 8, 4, 4), "heb_features": 4, "skip": "aligned"})
     c.disc.widths = (4, 4, 4, 4)
     c.frozen.features = ""
-    c.weights.f = 0.0
-    c.train.update({"batch": 4, "steps": 2, "epoch_steps": 1})
+    c.weights.perceptual = 0.0
+    c.optim.lr_decay_every = 1
     c.data.sources = ConfigDict({"heads": source("synthetic_heads", split="tiny/train", crop="center", margin=0.88)})
     c.val.source = source("synthetic_heads", split="tiny/validation", crop="center", margin=0.88)
-    c.val.update({"limit": 4, "batch": 4})
-    c.log.update({"every": 1, "val_every": 2, "samples_every": 2, "samples": 2})
-    c.checkpoint.update({"every": 2, "keep": 2})
+    common.debug(c)
 
 
 VARIANTS = {

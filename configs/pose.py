@@ -15,37 +15,30 @@ Variants, joined by commas after the colon, with key=value overrides anywhere am
 
 from ml_collections import ConfigDict
 
-from jfsr.config import parse
+from configs import common
+from configs.common import source
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """The run that ``arg`` describes."""
-    return parse(arg, VARIANTS, base())
+    return common.get_config(arg, base=base(), variants=VARIANTS)
 
 
 def base() -> ConfigDict:
     """Our small pose network on synthetic heads: the frozen network that ships as ``small_pose``."""
-    c = ConfigDict()
-    c.method = "pose"
-    c.seed = 0
+    c = common.base("pose")
     c.scale = 1
-    c.parallel = "pmap"
     c.model = ConfigDict({"name": "small_pose"})
-    c.weights = ConfigDict({"mse": 0.01, "smooth": 0.05})
-    c.optim = ConfigDict({"b1": 0.9, "b2": 0.99, "lr": 2e-3, "warmup": 0.05, "decay": 0.05, "ema": 0.995})
-    c.train = ConfigDict({"batch": 64, "steps": 2500, "guard": True, "max_bad_run": 20})
-    c.data = ConfigDict({"flip": 0.5, "jitter": 0.03, "shuffle": True, "degradation": "bicubic"})
-    c.data.degrade_on = "device"  # the pipeline gives HR faces alone
-    c.data.sources = ConfigDict({"heads": source("synthetic_heads", split="train")})
+    c.weights = ConfigDict({"pose_mse": 0.01, "smooth": 0.05})
+    c.optim = ConfigDict({"b1": 0.9, "b2": 0.99, "lr": 2e-3, "warmup": 0.05, "weight_decay": 0.05, "ema": 0.995})
+    c.train.update({"batch": 64, "steps": 2500})
+    # Degraded on the device: the pipeline gives HR faces alone.
+    c.data.update({"jitter": 0.03, "degrade_on": "device"})
+    c.data.sources.heads = source("synthetic_heads", split="train")
     c.val = ConfigDict({"source": source("synthetic_heads", split="validation"), "limit": 256, "batch": 64})
     c.log = ConfigDict({"every": 50, "val_every": 500, "samples_every": 500, "samples": 0})
     c.checkpoint = ConfigDict({"every": 500, "keep": 2, "best": "val/pose_mae_deg", "mode": "min"})
     return c
-
-
-def source(dataset: str, *, split: str = "", crop: str = "none", margin: float = 1.0):
-    """One data source; its folder, if it needs one, is the user's."""
-    return ConfigDict({"dataset": dataset, "dir": "", "split": split, "crop": crop, "margin": margin, "weight": 1.0})
 
 
 def _hr(c):
@@ -63,10 +56,10 @@ def _lr8(c):
 def _w300lp(c):
     c.model.name = "hopenet"
     # Hopenet's own loss: every bin is filled, and the squared error counts as in hopenet_robust_alpha1.
-    c.weights.update({"mse": 1.0, "smooth": 0.0})
+    c.weights.update({"pose_mse": 1.0, "smooth": 0.0})
     # DEVIATES: Hopenet starts from a ResNet-50 trained on ImageNet and sees every face 5 times; this starts from chance
     # and sees each of the 61,225 faces 31 times.
-    c.optim.update({"lr": 1e-3, "decay": 1e-2, "ema": 0.999})
+    c.optim.update({"lr": 1e-3, "weight_decay": 1e-2, "ema": 0.999})
     c.train.update({"batch": 64, "steps": 30_000})
     c.data.jitter = 0.0  # the crop's margin is drawn instead, see hopenet_300wlp
     c.data.sources = ConfigDict({"faces": source("300w_lp", split="train", crop="hopenet_300wlp", margin=0.0)})
@@ -92,10 +85,7 @@ def _quick(c):
 
 
 def _debug(c):
-    c.train.update({"batch": 4, "steps": 2})
-    c.val.update({"limit": 4, "batch": 4})
-    c.log.update({"every": 1, "val_every": 2})
-    c.checkpoint.update({"every": 2})
+    common.debug(c)
 
 
 VARIANTS = {

@@ -1,6 +1,6 @@
-"""Joint face super-resolution in JAX/Flax: four papers, one loop, honest frozen networks.
+"""Joint face super-resolution in JAX/Flax: four papers on one training loop, measured by frozen networks.
 
-``jfsr.load(path)`` gives a restorer; everything else is reached by module.
+``jfsr.load(path)`` gives a restorer; import everything else from its module.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str):
-    # Lazy, so that `import jfsr` costs nothing and modules can be imported without jax being set up first.
+    # Lazy, so that `import jfsr` costs nothing and JAX can still be configured after it.
     if name == "load":
         from jfsr.api import load
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import os
 import pathlib
 import warnings
@@ -15,14 +14,14 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 
-from jfsr import bundle
-from jfsr.data.datasets.folder import _to_rgb as to_rgb
-from jfsr.data.datasets.folder import read_image
-from jfsr.training import checkpoint, runs
+from jfsr import bundle, methods
+from jfsr.data.images import read_image, to_rgb
+from jfsr.geometry import HR_SIZE
+from jfsr.training import runs
 
 Picture = np.ndarray | Image.Image | str | os.PathLike  # an array is one picture [h, w, 3] or a stack [b, h, w, 3]
-CHUNK = 16  # faces per call of the compiled program, at most
-TOLERANCE = 1 / 255  # between the outputs of two machines: one 8-bit level
+CHUNK = 16  # the most faces in one call of the compiled program
+TOLERANCE = 1 / 255  # allowed difference between the outputs of two machines: one 8-bit level
 
 
 def load(path: os.PathLike | str, *, step: int | str = "best", check: bool = False) -> Restorer:
@@ -31,13 +30,13 @@ def load(path: os.PathLike | str, *, step: int | str = "best", check: bool = Fal
     Args:
       path: a workdir of train.py or a bundle of ``jfsr export``.
       step: which checkpoint of a workdir: ``'best'``, ``'last'`` or a number.
-      check: also run the test vector of a bundle, and refuse if this machine gets another picture.
+      check: also run the test vector of a bundle, and refuse if this machine computes another picture.
 
     Raises:
-      ValueError: no such folder, no checkpoint in it, a method that restores nothing, or a check that failed.
+      ValueError: no such folder, no checkpoint in it, a method that restores no faces, or a failed check.
     """
     path = pathlib.Path(path)
-    config = checkpoint.read_config(path)
+    config = runs.read_config(path)
     variables, at = runs.load_variables(path, step=step)
     restorer = Restorer(config, variables, step=at)
     if check:
@@ -56,29 +55,29 @@ class Restorer:
 
     Attributes:
       config: the run's config.
-      scale: HR over LR size.
+      scale: HR size divided by LR size.
       method: the method's name.
       step: training step of the parameters, None for a bundle.
       sha256: digest of the parameters.
     """
 
     def __init__(self, config: Any, variables: dict[str, Any], *, step: int | None = None):
-        module = importlib.import_module(f"jfsr.methods.{config.method}")
-        if not hasattr(module, "predict"):
+        method = methods.find(config.method)
+        if not isinstance(method, methods.SuperResolver):
             raise ValueError(
                 f"{config.method} is a frozen network: it restores no faces (its bundle goes into config.frozen)"
             )
         self.config, self.variables, self.step = config, jax.device_put(variables), step
         self.method, self.scale, self.sha256 = config.method, config.scale, runs.digest(variables)
-        self._predict = jax.jit(functools.partial(module.predict, config))
+        self._predict = jax.jit(functools.partial(method.predict, config))
 
     def __call__(self, images: Picture | Sequence[Picture]) -> UInt8[np.ndarray, "b 128 128 3"]:
-        """Restores faces that are cropped already.
+        """Restores faces that are already cropped.
 
         Args:
           images: one picture or several: uint8 [h, w, 3] arrays, floats in [0, 1], Pillow images, or files. A picture
-            of another size than the network's low resolution is resized to it by Pillow's bicubic filter (its centre
-            square, if it is not square); a larger one loses detail by that, which a warning says.
+            of another size is resized to the network's low resolution by Pillow's bicubic filter (its centre square, if
+            it is not square); a larger picture loses detail, and a warning says so.
 
         Returns:
           uint8 [b, 128, 128, 3].
@@ -92,61 +91,62 @@ class Restorer:
         pictures = [_as_uint8(image) for image in several]
         if not pictures:
             raise ValueError("no image given")
-        side = 128 // self.scale
+        side = HR_SIZE // self.scale
         return np.stack([_fit(p, side) for p in pictures]).astype(np.float32) / 255.0
 
     def predict(self, lr: Float[np.ndarray, "b h w 3"]) -> Float[np.ndarray, "b 128 128 3"]:
         """Restores low-resolution faces in [0, 1] of exactly the network's size; float32 in [0, 1]."""
-        return self.outputs(lr)["sr"] if len(lr) else np.zeros((0, 128, 128, 3), np.float32)
+        return self.outputs(lr)["sr"] if len(lr) else np.zeros((0, HR_SIZE, HR_SIZE, 3), np.float32)
 
     def outputs(self, lr: Float[np.ndarray, "b h w 3"]) -> dict[str, Any]:
-        """All that the method's ``predict`` gives for at least one low-resolution face of exactly the network's size.
+        """All outputs of the method's ``predict`` for one or more low-resolution faces of exactly the network's size.
 
         Returns:
-          ``sr`` [b, 128, 128, 3] in [0, 1], ``stages``, and of a system that aligns ``landmarks_px`` [b, 68, 2].
+          ``sr`` [b, 128, 128, 3] in [0, 1], ``stages``, and from a system that finds landmarks ``landmarks_px``
+          [b, 68, 2]; see :class:`jfsr.methods.Prediction`.
         """
-        side, out = 128 // self.scale, []
+        side, out = HR_SIZE // self.scale, []
         if lr.shape[1:] != (side, side, 3):
             raise ValueError(f"this network takes [b, {side}, {side}, 3], got {list(lr.shape)}")
-        for begin in range(0, len(lr), CHUNK):
-            part = lr[begin : begin + CHUNK]
-            # Padded to a power of two: five programs serve every number of faces, and one face costs one face.
-            size = 1 << (len(part) - 1).bit_length()
-            full = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
-            given = self._predict(self.variables, full)
-            out.append(jax.tree.map(lambda x, real=len(part): np.asarray(x)[:real], given))
+        for first in range(0, len(lr), CHUNK):
+            chunk = lr[first : first + CHUNK]
+            # Padded to a power of two: five programs serve every number of faces, and a single face is not padded.
+            size = 1 << (len(chunk) - 1).bit_length()
+            padded = np.concatenate([chunk, np.repeat(chunk[-1:], size - len(chunk), axis=0)])
+            outputs = self._predict(self.variables, padded)
+            out.append(jax.tree.map(lambda x, real=len(chunk): np.asarray(x)[:real], outputs))
         return jax.tree.map(lambda *x: np.concatenate(x), *out)
 
     def landmarks(self, images: Picture | Sequence[Picture], *, soft: bool = False) -> Float[np.ndarray, "b 68 2"]:
         """The 68 landmarks (x, y) of cropped faces, in pixels of the restored 128×128 face.
 
         Args:
-          images: as for restoring.
-          soft: decode the heatmaps by their centre of mass rather than by arg-max.
+          images: as for :meth:`__call__`.
+          soft: decode the heatmaps by their centre of mass instead of arg-max.
 
         Raises:
           ValueError: the system finds no landmarks.
         """
-        found = self.outputs(self.low_resolution(images))
-        if "landmarks_px" not in found:
+        outputs = self.outputs(self.low_resolution(images))
+        if "landmarks_px" not in outputs:
             raise ValueError(f"this {self.method} finds no landmarks; a jasrnet with an alignment head does")
-        return found["landmarks_soft_px" if soft else "landmarks_px"]
+        return outputs["landmarks_soft_px" if soft else "landmarks_px"]
 
     def pose(self, images: UInt8[np.ndarray, "b 128 128 3"]) -> Float[np.ndarray, "b 3"]:
-        """(yaw, pitch, roll) in degrees that the run's frozen pose network reads off faces; [b, 3].
+        """(yaw, pitch, roll) in degrees of faces, estimated by the run's frozen pose network; [b, 3].
 
         Raises:
-          ValueError: the config names no pose network, or its weights are absent.
+          ValueError: the config names no pose network, or its weights are missing.
         """
         name = self.config.get("frozen", {}).get("pose", "")
         if not name:
             raise ValueError(f"the config of this {self.method} names no pose network (frozen.pose)")
-        network, variables, read = _pose_reader(name)
-        return np.asarray(network.decode(read(variables, images.astype(np.float32) / 255.0).logits))
+        network, variables, apply = _pose_network(name)
+        return np.asarray(network.decode(apply(variables, images.astype(np.float32) / 255.0).logits))
 
 
 @functools.cache
-def _pose_reader(name: str) -> tuple[Any, Any, Any]:
+def _pose_network(name: str) -> tuple[Any, Any, Any]:
     from jfsr.frozen import zoo
 
     network, variables = zoo.load(name)
@@ -174,7 +174,7 @@ def _fit(image: np.ndarray, side: int) -> np.ndarray:
         return image
     if min(height, width) > side:
         warnings.warn(
-            f"a face of {width}×{height} is reduced to {side}×{side}, the resolution that this network starts from",
+            f"a face of {width}×{height} is reduced to {side}×{side}, the input size of this network",
             stacklevel=4,
         )
     short = min(height, width)

@@ -1,17 +1,18 @@
-"""The bundle: what a run leaves behind for others to use.
+"""Writing a bundle: what a run leaves for others to use.
 
     config.json         the run's config
-    params.safetensors  the generator's (or frozen network's) float32 arrays, names 'params/…' and 'batch_stats/…'
-    README.md           a card: method, step, config hash, commit, validation scores, the data it was trained on
-    check.npz           one input and its output, so that one can tell whether it computes the same
+    params.safetensors  float32 arrays of the network ``g`` (a generator or a frozen network), named 'params/…' and
+                        'batch_stats/…'
+    README.md           a card: method, step, config hash, commit, validation scores, training data
+    check.npz           one input and its output, to find out whether another machine computes the same
 
-Parameters and config are the release: programs of ``jax.export`` expire, these do not.
+Parameters and config are the release: programs of ``jax.export`` expire, these do not. Reading a bundle is in
+:mod:`jfsr.training.runs`.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib
 import os
 import pathlib
 import shutil
@@ -25,16 +26,17 @@ import numpy as np
 from ml_collections import ConfigDict
 
 import jfsr
-from jfsr import config, files
-from jfsr.frozen.porting import save_tree
-from jfsr.training import checkpoint
-from jfsr.training.runs import PARAMS, digest, load_variables
+from jfsr import config as configs
+from jfsr import files, methods
+from jfsr.frozen.trees import save_tree
+from jfsr.geometry import HR_SIZE
+from jfsr.training import runs
 
 
 def export_bundle(
     workdir: os.PathLike | str, out: os.PathLike | str, *, step: int | str = "best", ema: bool = True
 ) -> pathlib.Path:
-    """Writes the bundle of a workdir.
+    """Writes the bundle of a workdir; the folder appears complete or not at all.
 
     Args:
       workdir: a training workdir.
@@ -51,21 +53,20 @@ def export_bundle(
     out = pathlib.Path(out)
     if out.exists():
         raise ValueError(f"{out} exists; give a new folder, or remove it first")
-    cfg = checkpoint.read_config(workdir)
-    if (pathlib.Path(workdir) / PARAMS).exists():
+    config = runs.read_config(workdir)
+    if runs.is_bundle(workdir):
         raise ValueError(f"{workdir} is a bundle already; copy the folder")
-    variables, at = load_variables(workdir, step=step, ema=ema)
-    note = {"method": cfg.method, "step": str(at), "parameters": "average" if ema else "raw", "commit": commit()}
-    note |= {"config": config.config_hash(cfg), "jfsr": jfsr.__version__, "sha256": digest(variables)}
+    variables, at = runs.load_variables(workdir, step=step, ema=ema)
+    note = {"method": config.method, "step": str(at), "parameters": "average" if ema else "raw", "commit": commit()}
+    note |= {"config": configs.config_hash(config), "jfsr": jfsr.__version__, "sha256": runs.digest(variables)}
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = pathlib.Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        save_tree(draft / PARAMS, variables, metadata=note)
-        files.write_text(draft / "config.json", config.to_json(cfg))
-        files.write_text(draft / "README.md", _card(cfg, note, checkpoint.scores(workdir, int(note["step"]))))
-        np.savez_compressed(draft / "check.npz", allow_pickle=False, **_test_vector(cfg, variables))
-        shutil.copymode(draft / "config.json", draft / PARAMS)  # safetensors writes for the owner alone, mkdtemp too
-        draft.chmod(0o755)
+        save_tree(draft / runs.PARAMS, variables, metadata=note)
+        files.write_text(draft / runs.CONFIG, configs.to_json(config))
+        files.write_text(draft / "README.md", _card(config, note, runs.scores(workdir, int(note["step"]))))
+        np.savez_compressed(draft / "check.npz", allow_pickle=False, **_test_vector(config, variables))
+        draft.chmod(0o755)  # mkdtemp makes a folder that only its owner can open
         draft.rename(out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -73,10 +74,10 @@ def export_bundle(
 
 
 def read_check(bundle: os.PathLike | str) -> dict[str, np.ndarray]:
-    """The test vector of a bundle: ``lr`` [1, h, w, 3] and the ``sr`` [1, 128, 128, 3] that it gave at the export.
+    """The test vector of a bundle: ``lr`` [1, h, w, 3], and the ``sr`` [1, 128, 128, 3] that the export computed.
 
     Raises:
-      ValueError: no such file (a workdir has none), or a damaged one.
+      ValueError: there is no such file (a workdir has none), or it is damaged.
     """
     file = pathlib.Path(bundle) / "check.npz"
     try:
@@ -87,11 +88,11 @@ def read_check(bundle: os.PathLike | str) -> dict[str, np.ndarray]:
 
 
 def commit() -> str:
-    """Commit of the checkout that this package runs from, ``-dirty`` after changes; 'unknown' if it is installed."""
-    here = pathlib.Path(jfsr.__file__).parent
-    if not (here.parent / ".git").exists():  # a checkout around an installed copy is not ours
+    """Commit of the checkout that this package runs from, with ``-dirty`` after changes; 'unknown' if installed."""
+    checkout = pathlib.Path(jfsr.__file__).parent.parent
+    if not (checkout / ".git").exists():  # git would find a checkout further up, which is not ours
         return "unknown"
-    git = ["git", "-C", str(here.parent), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty"]
+    git = ["git", "-C", str(checkout), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty"]
     try:
         done = subprocess.run(git, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -99,30 +100,31 @@ def commit() -> str:
     return done.stdout.strip()
 
 
-def _test_vector(cfg: ConfigDict, variables: dict[str, Any]) -> dict[str, np.ndarray]:
-    method = importlib.import_module(f"jfsr.methods.{cfg.method}")
-    if not hasattr(method, "predict"):
+def _test_vector(config: ConfigDict, variables: dict[str, Any]) -> dict[str, np.ndarray]:
+    """A random input and its output; nothing for a method that restores no faces."""
+    method = methods.find(config.method)
+    if not isinstance(method, methods.SuperResolver):
         return {}
-    n = 128 // cfg.scale
+    n = HR_SIZE // config.scale
     lr = np.random.default_rng(0).uniform(size=(1, n, n, 3)).astype(np.float32)
-    predict = jax.jit(functools.partial(method.predict, cfg))
+    predict = jax.jit(functools.partial(method.predict, config))
     return {"lr": lr, "sr": np.asarray(predict(variables, lr)["sr"])}
 
 
-def _card(cfg: ConfigDict, note: dict[str, str], scores: dict[str, float]) -> str:
-    sources = cfg.data.sources
+def _card(config: ConfigDict, note: dict[str, str], scores: dict[str, float]) -> str:
+    sources = config.data.sources
     data = "\n".join(f"- {name}: {sources[name].dataset} {sources[name].split}".rstrip() for name in sources)
-    restores = hasattr(importlib.import_module(f"jfsr.methods.{cfg.method}"), "predict")
+    restores = isinstance(methods.find(config.method), methods.SuperResolver)
     numbers = "\n".join(f"| {name} | {value:.4g} |" for name, value in sorted(scores.items()))
-    table = f"| validation while training | |\n|---|---|\n{numbers}\n\n" if scores else ""
-    use = _USE_RESTORER if restores else _USE_NETWORK
-    return f"""# {cfg.method}: {f"×{cfg.scale} face super-resolution" if restores else "a frozen network for faces"}
+    table = f"| validation score | |\n|---|---|\n{numbers}\n\n" if scores else ""
+    title = f"×{config.scale} face super-resolution" if restores else "a frozen network for faces"
+    return f"""# {config.method}: {title}
 
 The {"moving average of the" if note["parameters"] == "average" else "raw"} parameters at step {note["step"]}.
 
 | | |
 |---|---|
-| config hash | `{note["config"]}` (`config.json` is the whole config) |
+| config hash | `{note["config"]}` (`config.json` is the complete config) |
 | commit | `{note["commit"]}`, jfsr {note["jfsr"]} |
 | sha256 of the parameters | `{note["sha256"]}` |
 
@@ -130,10 +132,10 @@ The {"moving average of the" if note["parameters"] == "average" else "raw"} para
 
 {data}
 
-The code is Apache-2.0. A model trained on photographs of people carries the terms of those photographs as well: state
-them here before passing it on.
+The code is under Apache-2.0. A model trained on photographs of people is also bound by the terms of those photographs:
+state them here before you pass the model on.
 
-{use}"""
+{_USE_RESTORER if restores else _USE_NETWORK}"""
 
 
 _USE_RESTORER = """```python
@@ -142,4 +144,4 @@ restore = jfsr.load("this folder")
 faces = restore(["tiny_face.png"])  # uint8 [1, 128, 128, 3]
 ```
 """
-_USE_NETWORK = "Name this folder in `config.frozen`, and a training or an evaluation uses it as its frozen network.\n"
+_USE_NETWORK = "To use it as a frozen network in a training or an evaluation, name this folder in `config.frozen`.\n"

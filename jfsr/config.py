@@ -1,9 +1,9 @@
-"""Configs: one line on the command line says which run, and a key that nothing reads is an error.
+"""Configs: one line on the command line says which run, and one schema says which keys exist and of what type.
 
 ``--config=configs/msgan.py:x16,debug,train.batch=4``: after the colon come variants of that file and ``key=value``
-overrides, joined by commas. Every module declares the keys it reads in a ``CONFIG`` dict (name -> type, nested; ``'*'``
-stands for names that the user chooses), and :func:`validate` holds a config against all of them. That a declared key is
-really read is what a test finds out with :class:`Recorder`.
+overrides, joined by commas. Every module declares the keys it reads in a ``CONFIG`` dict (:data:`Schema`), and the
+schema of a run is all of them together (:func:`jfsr.training.schema.run_schema`). Overrides and whole configs are held
+against it by the same rule, :func:`fits`.
 """
 
 from __future__ import annotations
@@ -12,35 +12,44 @@ import ast
 import difflib
 import hashlib
 import json
-import math
 import sys
+import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from absl import app, flags
 from ml_collections import ConfigDict
 
+from jfsr import renames
+
 Section = Any  # a ConfigDict or a dict; the first is no Mapping to Python
+
+# name -> type (int, float, bool, str, tuple[int, ...], …), or a nested schema. The name '*' stands for every name that
+# the user chooses; the type dict is a section that another module declares.
+Schema = Mapping[str, Any]
 
 
 class ConfigError(ValueError):
     """A config that cannot be run: names the key, the rule and the nearest right name."""
 
 
-def parse(arg: str, variants: Mapping[str, Callable[[ConfigDict], None]], base: ConfigDict) -> ConfigDict:
+def parse(
+    arg: str, *, base: ConfigDict, variants: Mapping[str, Callable[[ConfigDict], None]], schema: Schema
+) -> ConfigDict:
     """Applies variants and overrides to ``base``: what follows the colon in ``--config=FILE.py:…``.
 
     Args:
       arg: words joined by commas: names of variants, in order, and ``dotted.key=value`` overrides, applied last. A
         value is a Python literal or a bare string; a comma inside brackets or quotes does not separate.
-      variants: name -> function that changes the config.
       base: the config that the variants change.
+      variants: name -> function that changes the config.
+      schema: the keys of this run and their types.
 
     Returns:
       The locked config.
 
     Raises:
-      ConfigError: unknown variant, unknown key, or a value of another type than the one it replaces.
+      ConfigError: an unknown variant, or a key that is unknown, missing or of another type.
     """
     overrides = []
     for word in _split(arg):
@@ -51,66 +60,74 @@ def parse(arg: str, variants: Mapping[str, Callable[[ConfigDict], None]], base: 
         else:
             raise ConfigError(f"unknown variant {word!r}{nearest(word, variants)} (variants: {', '.join(variants)})")
     for key, text in overrides:
-        override(base, key.strip(), text.strip())
+        override(base, key.strip(), text.strip(), schema=schema)
+    validate(base, schema)
     return base.lock()
 
 
 def parse_flags(argv: list[str]) -> list[str]:
     """Reads absl's flags, for ``app.run(main, flags_parser=parse_flags)``.
 
-    A config that cannot be made ends the program (2) with what :func:`parse` says of it, in one line; ml_collections
-    would put the traceback of its import into the message.
+    A config that cannot be made ends the program (exit code 2) with the message of :func:`parse`, in one line;
+    ml_collections would put the traceback of its import into the message.
     """
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        said, cause = None, error.__context__
+        ours, cause = None, error.__context__
         while cause is not None:  # ml_collections raises a ConfigError again, with the traceback as its text
-            said, cause = cause if isinstance(cause, ConfigError) else said, cause.__context__
-        if said is None:
-            return app.parse_flags_with_usage(argv)  # absl's own account, and its usage
-        print(f"--config: {said}", file=sys.stderr)
+            ours, cause = cause if isinstance(cause, ConfigError) else ours, cause.__context__
+        if ours is None:
+            return app.parse_flags_with_usage(argv)  # absl's own message, and its usage
+        print(f"--config: {ours}", file=sys.stderr)
         sys.exit(2)
 
 
-def override(config: ConfigDict, key: str, text: str) -> None:
-    """Sets one dotted key from text, keeping the type of the value that it replaces."""
-    flat = flatten(config)
-    if key not in flat:
-        inside = [k for k in flat if k.startswith(f"{key}.")]
-        if inside:
-            raise ConfigError(f"config key {key!r} is a section; set one of its keys: {', '.join(inside)}")
-        raise ConfigError(f"unknown config key {key!r}{nearest(key, flat)}")
-    old, new = flat[key], _literal(text)
-    if isinstance(old, str):
-        new = text[1:-1] if len(text) > 1 and text[0] in "'\"" and text[-1] == text[0] else text
-    elif not _like(new, old):
-        raise ConfigError(f"config key {key!r} takes {_kind(old)} (now {old!r}), got {text!r}")
+def override(config: ConfigDict, key: str, text: str, *, schema: Schema) -> None:
+    """Sets one dotted key from text, as the type that the schema gives it."""
+    kind, known = _kind_of(schema, key), flatten(config)
+    if key not in known or kind is None:
+        raise ConfigError(_unknown(config, key, known))
+    value = _unquoted(text) if kind is str else _literal(text)
+    if not fits(value, kind):
+        raise ConfigError(_wrong_type(key, kind, repr(value)))
     *path, last = key.split(".")
     for name in path:
         config = config[name]
-    config[last] = _cast(new, old)
+    config[last] = _cast(value, kind)
 
 
-def validate(config: ConfigDict, *schemas: Mapping[str, Any]) -> None:
-    """Holds a config against the keys that the code reads.
-
-    Args:
-      config: the run's config.
-      schemas: nested dicts of name -> type; ``'*'`` matches any name; an empty dict or ``dict`` as a leaf lets the
-        module that owns the branch check it.
+def validate(config: ConfigDict, schema: Schema) -> None:
+    """Holds a whole config against the keys that the code reads.
 
     Raises:
-      ConfigError: with every key that nothing reads (and the nearest key that something does) and every key that is
-        read but absent or of another type.
+      ConfigError: lists every key that is unknown (with the nearest known one), missing, or of another type.
     """
-    schema: dict[str, Any] = {}
-    for part in schemas:
-        _merge(schema, part)
     faults: list[str] = []
-    _hold(config, schema, "", faults, known=_leaves(schema))
+    _check(config, schema, "", faults, known=flatten(schema), root=config)
     if faults:
         raise ConfigError("this config cannot be run:\n  " + "\n  ".join(faults))
+
+
+def merge(*schemas: Schema) -> dict[str, Any]:
+    """One schema of several modules' schemas; TypeError where two declare one key differently."""
+    merged: dict[str, Any] = {}
+    for schema in schemas:
+        _merge(merged, schema)
+    return merged
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of a schema's type: the one rule for overrides and for whole configs.
+
+    An int may stand for a float and a list for a tuple; a bool is no int, and NaN is no float.
+    """
+    if _is_tuple(kind):
+        items = typing.get_args(kind)
+        return isinstance(value, (tuple, list)) and all(fits(v, items[0]) for v in value if items)
+    if kind is float:
+        return type(value) in (float, int) and value == value
+    return type(value) is kind
 
 
 def flatten(config: Section, prefix: str = "") -> dict[str, Any]:
@@ -126,7 +143,7 @@ def flatten(config: Section, prefix: str = "") -> dict[str, Any]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """'; did you mean …?' or nothing."""
+    """'; did you mean …?', or nothing."""
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if not close:  # the last part alone, for keys given without their section or in another one
@@ -134,37 +151,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
         tail = difflib.get_close_matches(name.rsplit(".", 1)[-1], sorted(tails), n=1, cutoff=0.6)
         close = [k for k in known if k.rsplit(".", 1)[-1] in tail]
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
-
-
-class Recorder(ConfigDict):
-    """A config that remembers which of its leaves were read: by attribute, item, ``get``, ``**`` or ``to_dict``.
-
-    Asking whether a key is there, or for the names of the keys, is no reading.
-
-    Args:
-      config: the config to copy; the copy is locked.
-
-    Attributes:
-      seen: dotted keys of the leaves that were read since.
-    """
-
-    def __init__(self, config: Section | None = None, *, seen: set[str] | None = None, prefix: str = ""):
-        super().__init__()
-        object.__setattr__(self, "seen", set() if seen is None else seen)
-        object.__setattr__(self, "_prefix", prefix)
-        config = {} if config is None else config
-        for name in config:
-            value = config[name]
-            if isinstance(value, (ConfigDict, dict)):
-                value = Recorder(value, seen=self.seen, prefix=f"{prefix}{name}.")
-            self._fields[name] = value
-        self.lock()
-
-    def __getitem__(self, key: str) -> Any:
-        value = super().__getitem__(key)
-        if not isinstance(value, ConfigDict) and "." not in str(key):
-            self.seen.add(f"{self._prefix}{key}")
-        return value
 
 
 def to_json(config: ConfigDict) -> str:
@@ -176,8 +162,9 @@ def to_json(config: ConfigDict) -> str:
 
 
 def from_json(text: str) -> ConfigDict:
-    """Inverse of :func:`to_json`; lists come back as tuples, which every config of ours uses."""
-    return ConfigDict(_tuples(json.loads(text)))
+    """Inverse of :func:`to_json`; lists come back as tuples, keys of earlier versions under their present names."""
+    config = json.loads(text)
+    return ConfigDict(_tuples(renames.upgrade(config) if isinstance(config, dict) else config))
 
 
 def config_hash(config: ConfigDict) -> str:
@@ -190,6 +177,65 @@ def diff(old: ConfigDict, new: ConfigDict) -> dict[str, str]:
     a, b = flatten(_tuples(old.to_dict())), flatten(_tuples(new.to_dict()))
     show = lambda flat, key: repr(flat[key]) if key in flat else "(absent)"
     return {k: f"{show(a, k)} -> {show(b, k)}" for k in sorted(a | b) if show(a, k) != show(b, k)}
+
+
+def _check(
+    config: Section, schema: Schema, prefix: str, faults: list[str], *, known: Iterable[str], root: Section
+) -> None:
+    for name in config:
+        kind, key, value = schema.get(name, schema.get("*")), f"{prefix}{name}", config[name]
+        is_section = isinstance(value, (ConfigDict, dict))
+        if kind is None:
+            beside = [f"{prefix}{n}" for n in schema if n != "*"]
+            faults.append(_unknown(root, key, beside if nearest(key, beside) else known))
+        elif kind is dict or isinstance(kind, Mapping):
+            if not is_section:
+                faults.append(f"config key {key!r} is a section, got {value!r}")
+            elif isinstance(kind, Mapping):
+                _check(value, kind, f"{key}.", faults, known=known, root=root)
+        elif is_section or not fits(value, kind):
+            faults.append(_wrong_type(key, kind, "a section" if is_section else repr(value)))
+    faults += [f"config key {prefix + n!r} is missing" for n in schema if n != "*" and n not in config]
+
+
+def _unknown(config: Section, key: str, known: Iterable[str]) -> str:
+    """What is wrong with a key that the schema does not have."""
+    known = list(known)
+    inside = [k for k in known if k.startswith(f"{key}.")]
+    if inside:
+        return f"config key {key!r} is a section; set one of its keys: {', '.join(inside)}"
+    renamed = renames.now(config.get("method", ""), key)
+    return f"config key {key!r} {renamed}" if renamed else f"unknown config key {key!r}{nearest(key, known)}"
+
+
+def _wrong_type(key: str, kind: Any, got: str) -> str:
+    return f"config key {key!r} takes {_kind_name(kind)}, got {got}"
+
+
+def _kind_of(schema: Any, key: str) -> Any:
+    """The type of a dotted key; None where the schema has no such key."""
+    for name in key.split("."):
+        if not isinstance(schema, Mapping):
+            return None
+        schema = schema.get(name, schema.get("*"))
+    return None if isinstance(schema, Mapping) else schema
+
+
+def _kind_name(kind: Any) -> str:
+    items = typing.get_args(kind)
+    return f"tuple of {items[0].__name__}" if items else kind.__name__
+
+
+def _is_tuple(kind: Any) -> bool:
+    return kind is tuple or typing.get_origin(kind) is tuple
+
+
+def _cast(value: Any, kind: Any) -> Any:
+    """An int that stands for a float becomes one, also in a tuple: the hash must not depend on the spelling."""
+    if _is_tuple(kind):
+        items = typing.get_args(kind)
+        return tuple(_cast(v, items[0]) if items else v for v in value)
+    return float(value) if kind is float else value
 
 
 def _split(arg: str) -> list[str]:
@@ -211,41 +257,15 @@ def _split(arg: str) -> list[str]:
     return [w.strip() for w in [*words, word] if w.strip()]
 
 
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 1 and text[0] in "'\"" and text[-1] == text[0] else text
+
+
 def _literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return {"true": True, "false": False}.get(text.lower(), text)
-
-
-def _like(new: Any, old: Any) -> bool:
-    """Whether a value may stand where another one stood."""
-    if isinstance(old, (tuple, list)):
-        return isinstance(new, (tuple, list)) and (not old or all(_like(n, old[0]) for n in new))
-    if isinstance(old, bool) != isinstance(new, bool) or not isinstance(new, _accepts(type(old))):
-        return False
-    return not (isinstance(new, float) and math.isnan(new))
-
-
-def _cast(new: Any, old: Any) -> Any:
-    """An int that replaces a float becomes one, also inside a tuple: the config's hash must not depend on spelling."""
-    if isinstance(old, (tuple, list)):
-        return type(old)(_cast(n, old[0]) if old else n for n in new)
-    return type(old)(new)
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, (tuple, list)) and value:
-        return f"tuple of {type(value[0]).__name__}"
-    return type(value).__name__
-
-
-def _accepts(kind: type) -> tuple[type, ...]:
-    if kind is float:
-        return (float, int)
-    if kind in (tuple, list):
-        return (tuple, list)
-    return (kind,)
 
 
 def _tuples(x: Any) -> Any:
@@ -254,45 +274,19 @@ def _tuples(x: Any) -> Any:
     return tuple(_tuples(v) for v in x) if isinstance(x, (list, tuple)) else x
 
 
-def _merge(into: dict[str, Any], part: Mapping[str, Any], prefix: str = "") -> None:
-    for name, kind in part.items():
+def _merge(into: dict[str, Any], schema: Schema, prefix: str = "") -> None:
+    for name, kind in schema.items():
         known: Any = into.get(name)
         if isinstance(kind, Mapping):
-            if known is None or known is dict:  # ``dict``: whoever spells the section out knows better
+            if known is None or known is dict:  # a module that spells the section out knows better than ``dict``
                 known = into[name] = {}
             elif not isinstance(known, Mapping):
-                raise TypeError(f"{prefix}{name} is declared as {known.__name__} and as a section")
+                raise TypeError(f"{prefix}{name} is declared as {_kind_name(known)} and as a section")
             _merge(known, kind, f"{prefix}{name}.")
         elif kind is dict and isinstance(known, Mapping):
             continue
         elif known not in (None, kind):
-            what = "a section" if isinstance(known, Mapping) else known.__name__
-            raise TypeError(f"{prefix}{name} is declared as {what} and as {kind.__name__}")
+            what = "a section" if isinstance(known, Mapping) else _kind_name(known)
+            raise TypeError(f"{prefix}{name} is declared as {what} and as {_kind_name(kind)}")
         else:
             into[name] = kind
-
-
-def _hold(config: Section, schema: Mapping[str, Any], prefix: str, faults: list[str], *, known: list[str]) -> None:
-    for name in config:
-        kind, key, value = schema.get(name, schema.get("*")), f"{prefix}{name}", config[name]
-        branch = isinstance(value, (ConfigDict, dict))
-        if kind is None:
-            beside = [f"{prefix}{n}" for n in schema if n != "*"]
-            faults.append(f"nothing reads {key!r}{nearest(key, beside) or nearest(key, known)}")
-        elif kind is dict or isinstance(kind, Mapping):
-            if not branch:
-                faults.append(f"{key!r} is {value!r}, where the code reads a section")
-            elif isinstance(kind, Mapping):
-                _hold(value, kind, f"{key}.", faults, known=known)
-        elif branch:
-            faults.append(f"{key!r} is a section, where the code reads {kind.__name__}")
-        elif isinstance(value, bool) != (kind is bool) or not isinstance(value, _accepts(kind)):
-            faults.append(f"{key!r} is {value!r}, where the code reads {kind.__name__}")
-    faults += [f"{prefix + n!r} is read and absent" for n in schema if n != "*" and n not in config]
-
-
-def _leaves(schema: Mapping[str, Any], prefix: str = "") -> list[str]:
-    out: list[str] = []
-    for name, kind in schema.items():
-        out += _leaves(kind, f"{prefix}{name}.") if isinstance(kind, Mapping) else [f"{prefix}{name}"]
-    return out

@@ -1,33 +1,37 @@
 """Head pose and landmarks: the one place that knows the sign convention.
 
-Angles are degrees in the order (yaw, pitch, roll), as 300W-LP's ``Pose_Para`` means them:
+Angles are in degrees, in the order (yaw, pitch, roll), with the signs of 300W-LP's ``Pose_Para``:
 
 * yaw > 0: the face is turned to the viewer's left;
 * pitch > 0: the face looks up;
 * roll > 0: the head is tilted clockwise as the viewer sees it.
 
-Coordinates are the image's: x to the viewer's right, y down, z towards the viewer, so that a head at zero pose looks
-along +z. A point of the head moves to ``R @ point`` with ``R = Rx(pitch) Ry(-yaw) Rz(roll)``; the columns of R are the
-axes that Hopenet's ``draw_axis`` paints (x red, y green, z blue, the last pointing out of the face).
+Coordinates are the image's: x to the viewer's right, y down, z towards the viewer. A head at zero pose looks along +z.
+The head's rotation moves a point to ``R @ point`` with ``R = Rx(pitch) Ry(-yaw) Rz(roll)``. The columns of R are the
+axes that Hopenet's ``draw_axis`` paints: x red, y green, z blue; z points out of the face.
 
-Landmarks are pixels (x, y) with pixel centres at integers, 68 of them in iBUG order, or 5: eyes, nose, mouth corners,
-the viewer's left first.
+Landmarks are (x, y) in pixels; pixel centres are integers. A face has 68 landmarks in iBUG order, or 5: eyes, nose,
+mouth corners, the one on the viewer's left first.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+AnyArray = Array | np.ndarray  # JAX's or NumPy's; the result is of the same kind
+
 HR_SIZE = 128  # side in pixels of a high-resolution face
 
 POSE_NAMES = ("yaw", "pitch", "roll")
-# Hopenet's bins, which every pose network here has: 66 of 3° over [-99°, 99°]. A face with an angle outside has no bin:
-# training and evaluation leave it out by the same rule, and both ends belong to the range.
+# Hopenet's bins, which every pose network here uses: 66 bins of 3° over [-99°, 99°]. Both ends belong to the range; 99°
+# itself is in the last bin. A face with an angle outside has no bin: `pose_in_range` is the rule that leaves it out.
 POSE_BINS, POSE_BIN_DEG, POSE_LIMIT_DEG = 66, 3.0, 99.0
 
-# iBUG 68: index of the point that a mirror puts in place i.
+# FLIP_68[i] is the landmark (iBUG order) that a mirror puts in place i; FLIP_5 is the same for five landmarks.
 FLIP_68 = np.concatenate(
     [
         [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31],
@@ -59,36 +63,28 @@ def rotation_from_pose(pose_deg: Float[Array, "*b 3"]) -> Float[Array, "*b 3 3"]
     return jnp.stack([jnp.stack(row, -1) for row in rows], -2)
 
 
-def pose_from_rotation(R: Float[Array, "*b 3 3"]) -> Float[Array, "*b 3"]:
-    """Inverse of :func:`rotation_from_pose`: (yaw, pitch, roll) in degrees, |yaw| <= 90."""
-    yaw = -jnp.arctan2(R[..., 0, 2], jnp.hypot(R[..., 0, 0], R[..., 0, 1]))
-    pitch = jnp.arctan2(-R[..., 1, 2], R[..., 2, 2])
-    roll = jnp.arctan2(-R[..., 0, 1], R[..., 0, 0])
-    return jnp.rad2deg(jnp.stack([yaw, pitch, roll], -1))
-
-
 def pose_from_para(pose_para: Float[np.ndarray, "*b n"]) -> Float[np.ndarray, "*b 3"]:
-    """(yaw, pitch, roll) in degrees of a ``Pose_Para`` of 300W-LP or AFLW2000-3D.
+    """(yaw, pitch, roll) in degrees from a ``Pose_Para`` of 300W-LP or AFLW2000-3D.
 
     Args:
-      pose_para: begins with pitch, yaw, roll in radians; what follows (translation, scale) is not read. Its signs are
-        those of this module, so nothing is turned.
+      pose_para: starts with pitch, yaw, roll in radians; the rest (translation, scale) is not read. It has the signs of
+        this module, so no sign changes.
     """
     return np.rad2deg(pose_para[..., [1, 0, 2]])
 
 
 def pose_from_biwi(R: Float[np.ndarray, "*b 3 3"]) -> Float[np.ndarray, "*b 3"]:
-    """(yaw, pitch, roll) in degrees of a rotation matrix of BIWI's ``_pose.txt``, the labels of Hopenet's protocol.
+    """(yaw, pitch, roll) in degrees from a rotation matrix of BIWI's ``_pose.txt``, the labels of Hopenet's protocol.
 
-    BIWI's axes, of camera and head, are x to the viewer's right, y down, z away from the viewer: with z turned round on
-    both sides this is the inverse of :func:`rotation_from_pose`, and equals deep-head-pose's datasets.py, which
-    transposes R and changes the signs instead. In NumPy, as readers call it for one face after the other.
+    The axes of BIWI's camera and head are x to the viewer's right, y down, z away from the viewer. With the z axis of
+    both reversed, this is the inverse of :func:`rotation_from_pose`. It equals deep-head-pose's datasets.py, which
+    transposes R and changes the signs instead. It is NumPy because the data set calls it face by face.
 
     Args:
-      R: rotates the head's axes into the camera's, as in the file: a row of the matrix a line.
+      R: rotates the head's axes into the camera's, as in the file: one row of the matrix per line.
 
     Returns:
-      |yaw| <= 90.
+      Angles with |yaw| <= 90.
     """
     yaw = np.arctan2(R[..., 0, 2], np.hypot(R[..., 0, 0], R[..., 0, 1]))
     pitch = np.arctan2(R[..., 1, 2], R[..., 2, 2])
@@ -97,24 +93,24 @@ def pose_from_biwi(R: Float[np.ndarray, "*b 3 3"]) -> Float[np.ndarray, "*b 3"]:
 
 
 def pose_from_pointing04(tilt_deg: int, pan_deg: int) -> Float[np.ndarray, "3"]:
-    """(yaw, pitch, roll) in degrees of a pose of Pointing'04; roll is NaN, as the set does not say it.
+    """(yaw, pitch, roll) in degrees from a pose of Pointing'04; roll is NaN, because the data set does not give it.
 
     Args:
       tilt_deg: > 0 looks up.
-      pan_deg: > 0 is taken for a face turned to the viewer's left: see jfsr.data.datasets.pointing04.
+      pan_deg: > 0 is read as a face turned to the viewer's left: see jfsr.data.datasets.pointing04.
     """
     return np.array([pan_deg, tilt_deg, np.nan])
 
 
-def wrap_deg(angle_deg: Float[Array, "*b"]) -> Float[Array, "*b"]:
-    """Angles folded into [-180, 180): the difference of two angles is the wrapped difference."""
+def wrap_deg(angle_deg: Float[AnyArray, "*b"]) -> Float[AnyArray, "*b"]:
+    """Wraps angles in degrees, such as differences of two angles, into [-180, 180); NaN stays NaN."""
     return (angle_deg + 180.0) % 360.0 - 180.0
 
 
 def geodesic_deg(a_deg: Float[Array, "*b 3"], b_deg: Float[Array, "*b 3"]) -> Float[Array, "*b"]:
-    """Angle in degrees of the rotation that carries pose a into pose b, in [0, 180]."""
+    """Angle in degrees of the rotation from pose a to pose b, in [0, 180]."""
     rel = jnp.einsum("...ji,...jk->...ik", rotation_from_pose(a_deg), rotation_from_pose(b_deg))
-    # atan2 of the sine and cosine of the angle keeps accuracy near 0 and 180, where acos of the trace loses it.
+    # atan2 of the angle's sine and cosine stays accurate near 0 and 180, where acos of the trace does not.
     axis = jnp.stack(
         [rel[..., 2, 1] - rel[..., 1, 2], rel[..., 0, 2] - rel[..., 2, 0], rel[..., 1, 0] - rel[..., 0, 1]], -1
     )
@@ -130,38 +126,37 @@ def mirror_landmarks(landmarks_px: Float[np.ndarray, "n 2"], width: int) -> Floa
     """Landmarks of the mirrored image: x -> width - 1 - x and the left-right permutation of 68 or 5 points.
 
     Raises:
-      ValueError: for any other number of points, whose permutation is unknown.
+      ValueError: any other number of points; its permutation is unknown.
     """
-    out = landmarks_px[flip_permutation(len(landmarks_px))].copy()
+    flips = {len(flip): flip for flip in (FLIP_68, FLIP_5)}
+    if len(landmarks_px) not in flips:
+        raise ValueError(f"the mirror permutation of {len(landmarks_px)} landmarks is unknown; give 68 (iBUG) or 5")
+    out = landmarks_px[flips[len(landmarks_px)]].copy()
     out[:, 0] = width - 1 - out[:, 0]
     return out
 
 
-def flip_permutation(points: int) -> np.ndarray:
-    """Permutation that a mirror applies to 68 or 5 landmarks; ValueError for any other count."""
-    if points not in (68, 5):
-        raise ValueError(f"no mirror permutation is known for {points} landmarks; 68 (iBUG) and 5 are")
-    return FLIP_68 if points == 68 else FLIP_5
+def pose_in_range(pose_deg: Float[AnyArray, "b 3"]) -> Bool[AnyArray, " b"]:
+    """True where all three angles are known (not NaN) and in [-99, 99], the range of the pose bins.
 
-
-def pose_in_range(pose_deg: Float[np.ndarray, "*b 3"], limit_deg: float = POSE_LIMIT_DEG) -> Bool[np.ndarray, "*b"]:
-    """True where all three angles are known and within ±limit: the papers drop the other faces."""
-    with np.errstate(invalid="ignore"):
-        return np.all(np.abs(pose_deg) <= limit_deg, axis=-1)
+    The one rule of training (a JAX array) and of evaluation (a NumPy one): other faces give no pose loss and no score.
+    """
+    inside: Any = (pose_deg >= -POSE_LIMIT_DEG) & (pose_deg <= POSE_LIMIT_DEG)
+    return inside.all(-1)
 
 
 def decode_heatmaps(
     maps: Float[Array, "b h w n"], *, image_size: int = HR_SIZE, soft: bool = False, window: int = 4
 ) -> Float[Array, "b n 2"]:
-    """Landmarks (x, y) in pixels of the image, from one heatmap each: the inverse of ``landmark_heatmaps``.
+    """Landmarks (x, y) in pixels of the image, one from each heatmap: the inverse of ``landmark_heatmaps``.
 
     Args:
-      maps: without a background channel.
+      maps: one channel per landmark, no background channel.
       image_size: side of the image that the maps cover; cell i has its centre at (i + .5) · image_size / w - .5.
-      soft: False: the centre of the largest cell (JASRNet, sec. 3.3), which is off by 3 px on average where a cell
-        is 8 px wide. True: the centre of mass of what is positive within ``window`` cells of it, as the authors' code
-        does; up to 1 px too far inside for landmarks in the outermost cells, whose blob is cut.
-      window: in cells, on either side.
+      soft: False: the centre of the largest cell (JASRNet, sec. 3.3). With cells 8 px wide the average error is 3 px.
+        True: the centre of mass of the positive values within ``window`` cells of it, as in the authors' code. A
+        landmark in an outermost cell then lands up to 1 px too far inside, because the border cuts its blob.
+      window: cells on each side of the largest cell.
     """
     b, h, w, n = maps.shape
     best = jnp.argmax(maps.reshape(b, h * w, n), axis=1)
@@ -170,7 +165,8 @@ def decode_heatmaps(
         row, column = jnp.arange(h, dtype=jnp.float32), jnp.arange(w, dtype=jnp.float32)
         near_row = jnp.abs(row[None, :, None] - y[:, None]) <= window
         near_column = jnp.abs(column[None, :, None] - x[:, None]) <= window
-        mass = jnp.maximum(maps, 1e-6) * near_row[:, :, None] * near_column[:, None]  # a flat map has mass too
+        positive = jnp.maximum(maps, 1e-6)  # not 0: a map without a positive value needs some mass
+        mass = positive * near_row[:, :, None] * near_column[:, None]
         total = mass.sum((1, 2))
         x = (mass.sum(1) * column[None, :, None]).sum(1) / total
         y = (mass.sum(2) * row[None, :, None]).sum(1) / total

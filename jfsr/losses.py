@@ -1,8 +1,8 @@
 """Losses of the four papers: pure functions that return one value per image.
 
-Weights, masks and means over the batch belong to the caller (a method file), which logs every term by name. Images are
-NHWC in [0, 1], features are [b, f], angles are degrees (yaw, pitch, roll). Equation numbers are MSGAN's unless a
-docstring says otherwise. Compute in float32: the exponentials here do not survive bfloat16.
+The caller (a method file) weights and masks the terms, takes their means over the batch and logs each by name. Images
+are NHWC in [0, 1], features are [b, f], angles are (yaw, pitch, roll) in degrees. Equation numbers are MSGAN's unless a
+docstring says otherwise. Pass float32: bfloat16 is too coarse for the exponentials here.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from jfsr.geometry import POSE_BIN_DEG, POSE_BINS, POSE_LIMIT_DEG
+from jfsr.geometry import POSE_BIN_DEG, POSE_BINS, POSE_LIMIT_DEG, pose_in_range
 
 Adversarial = Literal["bce", "hinge", "lsgan"]
 
@@ -25,16 +25,16 @@ Adversarial = Literal["bce", "hinge", "lsgan"]
 def adversarial_d(
     real_logits: Float[Array, "b ..."], fake_logits: Float[Array, "b ..."], *, kind: Adversarial = "bce"
 ) -> Float[Array, " b"]:
-    """What a discriminator minimises, per image: eq. (2) on images, eq. (3) on features.
+    """The loss that a discriminator minimises, per image: eq. (2) on images, eq. (3) on features.
 
     Args:
       real_logits: logits of the originals, one number or a map of patches per image.
       fake_logits: logits of the super-resolved images, from a separate call.
-      kind: 'bce' -log s(real) - log(1 - s(fake)) (the paper's); 'hinge' (Lim & Ye 2017); 'lsgan' with the targets 0
-        and 1 and its factor 1/2 (Mao et al. 2017).
+      kind: 'bce', -log s(real) - log(1 - s(fake)) (the paper's); 'hinge' (Lim & Ye 2017); 'lsgan', with targets 0 and
+        1 and the factor 1/2 (Mao et al. 2017).
 
     Returns:
-      Mean over the map, one value per image.
+      One value per image: the mean over its map.
     """
     if kind == "bce":
         real, fake = jax.nn.softplus(-real_logits), jax.nn.softplus(fake_logits)
@@ -48,17 +48,17 @@ def adversarial_d(
 
 
 def adversarial_g(fake_logits: Float[Array, "b ..."], *, kind: Adversarial = "bce") -> Float[Array, " b"]:
-    """What the generator minimises against a discriminator, per image: the generator's side of eq. (2) and (3).
+    """The loss that the generator minimises against a discriminator, per image: its side of eq. (2) and (3).
 
     Args:
       fake_logits: logits of the super-resolved images (or of their features), one number or a map per image.
-      kind: as in :func:`adversarial_d`; the two sides must agree.
+      kind: as in :func:`adversarial_d`; both sides must use the same.
 
     Returns:
-      Mean over the map, one value per image. 'hinge' may be negative.
+      One value per image: the mean over its map. 'hinge' may be negative.
     """
     if kind == "bce":
-        # DEVIATES: (2) is written with log(1 - s(fake)); this is the non-saturating -log s(fake), as GANs are trained.
+        # DEVIATES: (2) has log(1 - s(fake)); this is the non-saturating -log s(fake), the usual way to train a GAN.
         loss = jax.nn.softplus(-fake_logits)
     elif kind == "hinge":
         loss = -fake_logits
@@ -80,34 +80,26 @@ def _unknown_kind(kind: str) -> str:
 # --- head pose --------------------------------------------------------------------------------------------------------
 
 
-def pose_known(pose_deg: Float[Array, "b 3"]) -> Bool[Array, " b"]:
-    """True where every angle is a number in [-99, 99], the range of the bins; NaN is False.
-
-    The same rule as :func:`jfsr.geometry.pose_in_range`, by which evaluation drops faces.
-    """
-    return jnp.all(jnp.abs(pose_deg) <= POSE_LIMIT_DEG, axis=-1)
-
-
 def pose_estimation(
     logits: Float[Array, "b 3 bins"], pose_deg: Float[Array, "b 3"], decoded_deg: Float[Array, "b 3"]
 ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
     """The two terms of Hopenet's loss, eq. (5), each summed over yaw, pitch and roll; L_est = ce + beta_mse * mse.
 
-    Rows for which :func:`pose_known` is False return 0 and pass no gradient, NaN labels included: the caller divides by
-    the number of known rows, not by the batch.
+    An image whose pose is not :func:`~jfsr.geometry.pose_in_range` (NaN included) gives 0 and no gradient: the caller
+    divides by the number of images with a pose, not by the batch size.
 
     Args:
-      logits: scores of 66 bins of 3 degrees over [-99, 99] for yaw, pitch and roll.
+      logits: scores of 66 bins of 3 degrees over [-99, 99] for yaw, pitch and roll; 99 itself is in the last bin.
       pose_deg: true angles, NaN where unknown.
-      decoded_deg: angles expected under the logits, eq. (4), as the pose network decodes them.
+      decoded_deg: expected angles under the logits, eq. (4), as the pose network decodes them.
 
     Returns:
       (cross-entropy in nats, squared error in squared degrees).
     """
-    known = pose_known(pose_deg)
-    # Labels are made safe before use: a NaN that is only masked afterwards still reaches the gradient as 0 * NaN.
+    known = pose_in_range(pose_deg)
+    # Replace NaN labels before use: a NaN that is masked only afterwards reaches the gradient as 0 * NaN.
     safe_deg = jnp.where(known[:, None], pose_deg, 0.0)
-    # The last bin holds its right edge, 99°, as well.
+    # The clip puts 99°, the right edge of the range, into the last bin.
     bins = jnp.clip(jnp.floor((safe_deg + POSE_LIMIT_DEG) / POSE_BIN_DEG).astype(jnp.int32), 0, POSE_BINS - 1)
     log_p = jax.nn.log_softmax(logits, axis=-1)
     cross_entropy = -jnp.take_along_axis(log_p, bins[..., None], axis=-1)[..., 0].sum(-1)
@@ -121,7 +113,7 @@ def pose_estimation(
 def cosine_distance(a: Float[Array, "b f"], b: Float[Array, "b f"]) -> Float[Array, " b"]:
     """1 - cosine of two feature vectors, in [0, 2]: eq. (6) on pose features, eq. (14) on identity embeddings.
 
-    Vectors need not be normalised; a zero vector counts as orthogonal to everything and its gradient stays finite.
+    The vectors may have any length. A zero vector counts as orthogonal to every other, and its gradient is finite.
     """
     return 1.0 - jnp.sum(_unit(a) * _unit(b), axis=-1)
 
@@ -140,14 +132,14 @@ def norm_gap(
 ) -> Float[Array, " b"]:
     """Squared difference of the normalised feature norms of SR and HR, L_m of eq. (7) and (10), in [0, 4].
 
-    Where a norm lies more than sigma / h (three standard deviations) from mu it is clipped, and **its gradient is zero
-    there**: a generator whose feature norms are far off gets no help from this term, only from (3) and (6).
+    A norm more than sigma / h (three standard deviations) from mu is clipped, and **its gradient is zero there**: a
+    generator whose feature norms are far off learns nothing from this term, only from (3) and (6).
 
     Args:
       sr_norm: L2 norms of f(SR).
       hr_norm: L2 norms of f(HR).
-      mu: running mean of HR norms, from :func:`running_moments`. One pair for both sides: each normalised by its own
-        statistics would hide the very gap. No gradient flows into mu and sigma.
+      mu: running mean of HR norms, from :func:`running_moments`. SR and HR share one pair (mu, sigma), because
+        normalising each by its own statistics would remove the gap. No gradient flows into mu and sigma.
       sigma: running standard deviation of HR norms.
       h: scale of the z-score.
     """
@@ -165,9 +157,9 @@ def running_moments(
     *,
     alpha: float | Float[Array, ""] = 0.01,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """(mu, sigma) after one batch of HR feature norms, eq. (8) and (9): alpha * batch + (1 - alpha) * before.
+    """(mu, sigma) after one batch of HR feature norms, eq. (8) and (9): alpha * batch + (1 - alpha) * old.
 
-    The moments of the batch are the whole batch's: take their mean over devices first.
+    ``batch_mean`` and ``batch_std`` must cover the whole batch: average them over the devices first.
     """
     return alpha * batch_mean + (1.0 - alpha) * mu, alpha * batch_std + (1.0 - alpha) * sigma
 
@@ -181,11 +173,11 @@ def l1(a: Float[Array, "b h w c"], b: Float[Array, "b h w c"]) -> Float[Array, "
 
 
 def stage_targets(hr: Float[Array, "b n n c"], sizes: Sequence[int]) -> dict[int, Float[Array, "b _ _ c"]]:
-    """Targets of a multi-stage generator: HR averaged over areas down to each size (the paper is silent about how).
+    """Targets of a multi-stage generator: area averages of HR at each size (the paper does not name a filter).
 
     Args:
       hr: square images, n pixels wide.
-      sizes: widths wanted; each must divide n, so that every target pixel is the mean of whole pixels.
+      sizes: widths of the targets; each must divide n, so that a target pixel is the mean of whole HR pixels.
 
     Returns:
       {size: [b, size, size, c]}.
@@ -197,7 +189,7 @@ def stage_targets(hr: Float[Array, "b n n c"], sizes: Sequence[int]) -> dict[int
     targets = {}
     for size in sizes:
         if n % size:
-            raise ValueError(f"stage size {size} does not divide the HR size {n}; area averages need whole pixels")
+            raise ValueError(f"stage size {size} does not divide the HR size {n}; an area average takes whole pixels")
         r = n // size
         targets[size] = hr if r == 1 else hr.reshape(b, size, r, size, r, c).mean(axis=(2, 4))
     return targets

@@ -1,10 +1,10 @@
 """Metrics: pure functions on the host, in float64, one value per image.
 
-They see one image at a time, so a score cannot depend on batch size, padding or the number of devices. Images are
-[b, h, w, 3] RGB in [0, 1], rounded to 8 bits before they are scored (:func:`to_8bit`): what a file would hold.
+Each looks at one image at a time, so that a score cannot depend on batch size, padding or the number of devices. Images
+are [b, h, w, 3] RGB in [0, 1]; the caller rounds them to 8 bits first (:func:`to_8bit`), as a file would.
 
-Two options appear throughout. ``colour`` is ``'rgb'`` or ``'y'``; ``boxes`` restricts the score to one rectangle
-(x0, y0, x1, y1) of whole pixels per image, half open, cut out before anything is computed.
+Image metrics share two options. ``colour`` is ``'rgb'`` or ``'y'``. ``boxes`` gives each image one rectangle
+(x0, y0, x1, y1) in whole pixels, half open; it is cropped before anything is computed.
 """
 
 from __future__ import annotations
@@ -17,27 +17,28 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
 from jfsr import geometry
+from jfsr.geometry import POSE_LIMIT_DEG
 
 Colour = Literal["rgb", "y"]
 Normaliser = Literal["outer_eyes", "pupils", "box_sqrt"]
 
-YAW_EDGES_DEG = (0.0, 15.0, 30.0, 45.0, 60.0, 99.0)
+YAW_EDGES_DEG = (0.0, 15.0, 30.0, 45.0, 60.0, POSE_LIMIT_DEG)
 
 
 def to_8bit(images: Shaped[np.ndarray, "*b h w 3"]) -> UInt8[np.ndarray, "*b h w 3"]:
-    """Clips to [0, 1] and rounds to levels 0 … 255: what a PNG of it would hold; uint8 passes through."""
+    """Clips to [0, 1] and rounds to levels 0 … 255, as a PNG file holds them; uint8 passes through."""
     if images.dtype == np.uint8:
         return images
     return np.round(255.0 * np.clip(images, 0.0, 1.0)).astype(np.uint8)
 
 
 def from_8bit(images: UInt8[np.ndarray, "*b h w 3"]) -> Float[np.ndarray, "*b h w 3"]:
-    """Levels 0 … 255 as float32 in [0, 1], as the functions here take them."""
+    """Levels 0 … 255 to float32 in [0, 1], the input of the metrics here."""
     return images.astype(np.float32) / np.float32(255.0)
 
 
 def luma(images: Float[np.ndarray, "*b h w 3"]) -> Float[np.ndarray, "*b h w 1"]:
-    """Y of ITU-R BT.601 with studio swing, as Matlab's rgb2ycbcr: [0, 1] RGB to [16/255, 235/255], not rounded.
+    """Y of ITU-R BT.601 with studio swing, as in Matlab's rgb2ycbcr: [0, 1] RGB to [16/255, 235/255], not rounded.
 
     Y = (16 + 65.481 R + 128.553 G + 24.966 B) / 255.
     """
@@ -53,13 +54,13 @@ def psnr(
     border: int = 0,
     boxes: Int[np.ndarray, "b 4"] | None = None,
 ) -> Float[np.ndarray, " b"]:
-    """Peak signal-to-noise ratio in dB against a peak of 1; +inf for equal images, NaN for an empty region.
+    """Peak signal-to-noise ratio in dB for a peak of 1; +inf for equal images, NaN for an empty region.
 
     Args:
       a, b: the two sets of images.
-      colour: the squared error is the mean over R, G and B, or that of :func:`luma` alone.
-      border: pixels left out on each side, after ``boxes``.
-      boxes: region of each image.
+      colour: 'rgb' averages the squared error over R, G and B; 'y' takes it on :func:`luma`.
+      border: pixels to leave out on each side, after ``boxes``.
+      boxes: region of each image to score.
     """
     out = np.empty(len(a))
     for i, (x, y) in enumerate(_pairs(a, b, colour, border, boxes)):
@@ -78,8 +79,8 @@ def ssim(
 ) -> Float[np.ndarray, " b"]:
     """Structural similarity of Wang et al. 2004: 11×11 Gaussian window of sigma 1.5, population covariance.
 
-    K1 = 0.01, K2 = 0.03, range 1. Only windows that lie inside the region count ('valid'); the map's mean over pixels
-    and channels. NaN for a region under 11 pixels. Arguments as in :func:`psnr`.
+    K1 = 0.01, K2 = 0.03, range 1. The score is the mean of the SSIM map over pixels and channels; the map has only
+    windows that lie inside the region ('valid'). NaN for a region under 11 pixels. Arguments as in :func:`psnr`.
     """
     out = np.empty(len(a))
     for i, (x, y) in enumerate(_pairs(a, b, colour, border, boxes)):
@@ -96,15 +97,15 @@ def _ssim_map(x: Float[np.ndarray, "h w c"], y: Float[np.ndarray, "h w c"]) -> F
 
 
 def _window(maps: np.ndarray, *, axis: int) -> np.ndarray:
-    """Gaussian means along one axis, where the window fits."""
+    """Gaussian-weighted means along one axis, at the positions where the window fits."""
     taps = np.exp(-0.5 * np.square(np.arange(-5, 6) / 1.5))
     return np.lib.stride_tricks.sliding_window_view(maps, 11, axis=axis) @ (taps / taps.sum())
 
 
 def _pairs(a: np.ndarray, b: np.ndarray, colour: Colour, border: int, boxes: np.ndarray | None):
-    """Float64 pairs of the images' scored regions, one at a time."""
+    """Yields the region to score of both images, float64, one pair at a time."""
     if a.shape != b.shape:
-        raise ValueError(f"images to compare have shapes {a.shape} and {b.shape}")
+        raise ValueError(f"the images to compare differ in shape: {a.shape} and {b.shape}")
     for i in range(len(a)):
         x0, y0, x1, y1 = (0, 0, a.shape[2], a.shape[1]) if boxes is None else (int(v) for v in boxes[i])
         region = np.s_[y0 + border : max(y0, y1 - border), x0 + border : max(x0, x1 - border)]
@@ -113,9 +114,9 @@ def _pairs(a: np.ndarray, b: np.ndarray, colour: Colour, border: int, boxes: np.
 
 
 def landmark_boxes(landmarks_px: Float[np.ndarray, "b n 2"], *, size: int) -> Int[np.ndarray, "b 4"]:
-    """Smallest boxes of whole pixels around the known landmarks, inside the image; empty (0, 0, 0, 0) without any.
+    """Smallest boxes of whole pixels around the known landmarks, clipped to the image; (0, 0, 0, 0) if none is known.
 
-    A landmark at x lies in the pixel whose centre is nearest.
+    A landmark belongs to the pixel with the nearest centre.
     """
     out = np.zeros((len(landmarks_px), 4), np.int64)
     for i, points in enumerate(landmarks_px):
@@ -133,18 +134,18 @@ def nmse(
     visible: Bool[np.ndarray, "b 68"] | None = None,
     normaliser: Normaliser = "outer_eyes",
 ) -> Float[np.ndarray, " b"]:
-    """Mean distance of predicted and true landmarks over a size of the true face, in percent (JASRNet's NMSE).
+    """Mean distance between predicted and true landmarks, as a percentage of the true face's size (JASRNet's NMSE).
 
     Args:
       predicted_px: (x, y) of all 68 points.
-      true_px: NaN = unknown: such points do not count.
-      visible: hidden points do not count either, but the size of the face may need them; None: all are visible.
-      normaliser: 'outer_eyes', the distance of the outer eye corners, points 37 and 46 (300W); 'pupils', that of the
-        means of either eye's six points; 'box_sqrt', the root of the area of the box around the known points (AFLW,
-        where the box is the detector's).
+      true_px: (x, y), NaN where unknown; unknown points do not count.
+      visible: hidden points do not count either, but may be needed for the size of the face; None: all are visible.
+      normaliser: the size of the face. 'outer_eyes': the distance between the outer eye corners, points 37 and 46
+        (300W). 'pupils': the distance between the two eyes, each the mean of its six points. 'box_sqrt': the square
+        root of the area of the box around the known points (AFLW, where the box is the detector's).
 
     Returns:
-      One value per image; NaN where no landmark, or not the size of the face, is known.
+      One value per image; NaN where no landmark is known, or where the size of the face is unknown.
     """
     out = np.full(len(true_px), np.nan)
     for i, (guess, points) in enumerate(zip(predicted_px.astype(np.float64), true_px.astype(np.float64), strict=True)):
@@ -157,7 +158,7 @@ def nmse(
 
 
 def _face_size(points: np.ndarray, known: np.ndarray, normaliser: Normaliser) -> float:
-    """In pixels; NaN where a point that it needs is unknown."""
+    """Size of the face in pixels; NaN if a point that it needs is unknown."""
     if normaliser == "outer_eyes":
         return float(np.linalg.norm(points[36] - points[45]))
     if normaliser == "pupils":
@@ -168,13 +169,16 @@ def _face_size(points: np.ndarray, known: np.ndarray, normaliser: Normaliser) ->
 
 
 def failure_rate(errors: Float[np.ndarray, " n"], *, limit: float = 10.0) -> float:
-    """Percentage of the known errors that exceed ``limit`` (of the same unit); NaN without any."""
+    """Percentage of the known errors (not NaN) above ``limit``, in the unit of the errors; NaN if none is known."""
     errors = errors[~np.isnan(errors)]
     return float(100.0 * np.mean(errors > limit)) if len(errors) else np.nan
 
 
 def error_auc(errors: Float[np.ndarray, " n"], *, limit: float = 10.0) -> float:
-    """Area in percent under the cumulative distribution of the known errors from 0 to ``limit``: 100 is no error."""
+    """Area under the cumulative distribution of the known errors from 0 to ``limit``, in percent; no error gives 100.
+
+    NaN if no error is known.
+    """
     errors = errors[~np.isnan(errors)]
     return float(100.0 * np.mean(np.maximum(0.0, 1.0 - errors / limit))) if len(errors) else np.nan
 
@@ -182,28 +186,28 @@ def error_auc(errors: Float[np.ndarray, " n"], *, limit: float = 10.0) -> float:
 def pose_errors(
     predicted_deg: Float[np.ndarray, "b 3"], true_deg: Float[np.ndarray, "b 3"]
 ) -> Float[np.ndarray, "b 3"]:
-    """Absolute wrapped errors of yaw, pitch and roll in degrees, [0, 180]; NaN where an angle is unknown.
+    """Absolute errors of yaw, pitch and roll in degrees, [0, 180]; NaN where an angle is unknown.
 
-    The difference alone is wrapped: nothing is folded at 90 degrees, which would hide flipped faces.
+    Only the difference is wrapped. Angles are not folded at 90 degrees: that would hide flipped faces.
     """
-    difference = predicted_deg.astype(np.float64) - true_deg.astype(np.float64)
-    return np.abs((difference + 180.0) % 360.0 - 180.0)
+    return np.abs(geometry.wrap_deg(predicted_deg.astype(np.float64) - true_deg.astype(np.float64)))
 
 
 def pose_geodesic(
     predicted_deg: Float[np.ndarray, "b 3"], true_deg: Float[np.ndarray, "b 3"]
 ) -> Float[np.ndarray, " b"]:
-    """Angle in degrees of the rotation between the two poses, [0, 180]; NaN where an angle is unknown."""
+    """Angle in degrees of the rotation between the two poses, [0, 180]; NaN if an angle is unknown."""
     return np.asarray(geometry.geodesic_deg(jnp.asarray(predicted_deg), jnp.asarray(true_deg)), np.float64)
 
 
 def pose_dropped_by(pose_deg: Float[np.ndarray, "b 3"]) -> list[str]:
-    """The rule by which each face is left out of pose scores, '' where it is kept.
+    """Why each face is left out of the pose scores; '' if it is kept.
 
-    'no pose label' if an angle is unknown, '|angle| > 99°' as all pose papers drop the faces their bins cannot hold.
+    'no pose label': an angle is unknown. '|angle| > 99°': the pose bins end there, and all pose papers drop such faces.
     """
     known, kept = np.isfinite(pose_deg).all(-1), geometry.pose_in_range(pose_deg)
-    return ["" if k else "|angle| > 99°" if n else "no pose label" for n, k in zip(known, kept, strict=True)]
+    beyond = f"|angle| > {POSE_LIMIT_DEG:g}°"
+    return ["" if k else beyond if n else "no pose label" for n, k in zip(known, kept, strict=True)]
 
 
 class Interval(NamedTuple):
@@ -218,9 +222,9 @@ class Interval(NamedTuple):
 def bootstrap(
     values: Float[np.ndarray, " n"], *, confidence: float = 0.95, resamples: int = 1000, seed: int = 0
 ) -> Interval:
-    """Mean of the known values with its percentile bootstrap interval; the same numbers for the same seed.
+    """Mean of the known values with its percentile bootstrap interval; the same seed gives the same numbers.
 
-    NaN is left out. With no value left, all is NaN; with one, the interval is that value.
+    NaN values are left out. If no value is left, mean and interval are NaN; if one is left, the interval is that value.
     """
     values = values[~np.isnan(values)]
     if not len(values):
@@ -232,12 +236,10 @@ def bootstrap(
     return Interval(float(values.mean()), float(low), float(high), len(values))
 
 
-def yaw_bins(
-    yaw_deg: Float[np.ndarray, " n"], *, edges: tuple[float, ...] = YAW_EDGES_DEG
-) -> dict[str, Bool[np.ndarray, " n"]]:
-    """Which faces fall in each bin of |yaw|, by its label; the last bin is closed, the others half open."""
+def yaw_bins(yaw_deg: Float[np.ndarray, " n"]) -> dict[str, Bool[np.ndarray, " n"]]:
+    """Label of each bin of |yaw| -> the faces in it; the last bin includes its upper edge, the others do not."""
     size, out = np.abs(yaw_deg), {}
-    for low, high in itertools.pairwise(edges):
-        inside = (size >= low) & ((size <= high) if high == edges[-1] else (size < high))
+    for low, high in itertools.pairwise(YAW_EDGES_DEG):
+        inside = (size >= low) & ((size <= high) if high == YAW_EDGES_DEG[-1] else (size < high))
         out[f"{low:g}–{high:g}°"] = inside
     return out

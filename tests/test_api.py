@@ -1,4 +1,4 @@
-"""Restoring from Python: what goes in, what comes out, and that nothing happens in between that nobody asked for."""
+"""Restoring from Python: every kind of input, the outputs, and no other change to a picture than documented."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support import fake_run
 import jfsr
 from jfsr import api, bundle
 from jfsr.frozen import zoo
-from jfsr.frozen.hopenet import PoseOutput
+from jfsr.frozen.network import PoseOutput
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +76,7 @@ def test_pictures_of_other_modes_are_read_as_the_data_sets_read_them(restorer, t
     if mode == "I;16":
         image = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
     elif mode == "RGBA":
-        image = Image.merge("RGBA", [grey, grey, grey, Image.new("L", grey.size, 0)])  # wholly transparent: white
+        image = Image.merge("RGBA", [grey, grey, grey, Image.new("L", grey.size, 0)])  # transparent everywhere: white
     else:
         image = grey.convert(mode)
     image.save(tmp_path / ("face.tif" if mode == "CMYK" else "face.png"))
@@ -87,13 +87,13 @@ def test_pictures_of_other_modes_are_read_as_the_data_sets_read_them(restorer, t
     np.testing.assert_allclose(got, wanted, atol=2 if mode == "CMYK" else 1e-4)
 
 
-def test_a_rotated_photograph_is_turned_up(restorer):
+def test_a_rotated_photograph_is_turned_upright(restorer):
     image = Image.fromarray(face())
     image.getexif()[0x0112] = 6
     np.testing.assert_array_equal(restorer(image), enlarged(np.rot90(face(), -1)[None]))
 
 
-def test_a_larger_face_is_reduced_by_pillow_and_that_is_said(restorer):
+def test_a_larger_face_is_reduced_by_pillow_with_a_warning(restorer):
     big = face(64)
     with pytest.warns(UserWarning, match="a face of 64×64 is reduced to 16×16"):
         got = restorer.low_resolution(big)
@@ -101,13 +101,13 @@ def test_a_larger_face_is_reduced_by_pillow_and_that_is_said(restorer):
     np.testing.assert_array_equal(got, small[None].astype(np.float32) / 255)
 
 
-def test_a_smaller_face_is_enlarged_without_a_word(restorer):
+def test_a_smaller_face_is_enlarged_without_a_warning(restorer):
     small = face(9)
     wanted = np.asarray(Image.fromarray(small).resize((16, 16), Image.Resampling.BICUBIC))
     np.testing.assert_array_equal(restorer.low_resolution(small), wanted[None].astype(np.float32) / 255)
 
 
-def test_of_an_oblong_picture_the_centre_square_is_taken(restorer):
+def test_an_oblong_picture_gives_its_centre_square(restorer):
     wide = np.zeros((16, 24, 3), np.uint8)
     wide[:, 4:20] = face()
     np.testing.assert_array_equal(restorer(wide), enlarged(face()[None]))
@@ -124,18 +124,18 @@ def test_of_an_oblong_picture_the_centre_square_is_taken(restorer):
         ([], "no image given"),
     ],
 )
-def test_what_is_no_picture_is_refused(restorer, picture, says):
+def test_input_that_is_no_picture_is_refused(restorer, picture, says):
     with pytest.raises(ValueError, match=says):
         restorer(picture)
 
 
-def test_faces_do_not_depend_on_their_company_and_few_programs_serve_all(restorer):
+def test_faces_do_not_depend_on_the_other_faces_and_few_programs_serve_all(restorer):
     faces = np.stack([face(seed=i) for i in range(37)])
-    all_at_once = restorer(faces)
-    np.testing.assert_array_equal(all_at_once, enlarged(faces))
+    together = restorer(faces)
+    np.testing.assert_array_equal(together, enlarged(faces))
     fake_run.TRACES.clear()
     for count in range(1, 38):
-        np.testing.assert_array_equal(restorer(faces[:count]), all_at_once[:count])
+        np.testing.assert_array_equal(restorer(faces[:count]), together[:count])
     assert {shape[0] for shape in fake_run.TRACES} <= {1, 2, 4, 8, 16}
     assert len(fake_run.TRACES) <= 5, "the network was compiled more than once for a shape"
 
@@ -151,7 +151,7 @@ def test_predict_takes_and_gives_floats(restorer):
         restorer.predict(lr[:, :8, :8])
 
 
-def test_pose_is_read_by_the_network_of_the_config(restorer, monkeypatch):
+def test_pose_is_estimated_by_the_network_of_the_config(restorer, monkeypatch):
     class Stub:
         def apply(self, variables, images):
             brightness = images.mean((1, 2)) * variables["params"]["degrees"]
@@ -163,22 +163,22 @@ def test_pose_is_read_by_the_network_of_the_config(restorer, monkeypatch):
     asked = []
     load = lambda name: (asked.append(name), (Stub(), {"params": {"degrees": np.float32(90)}}))[1]
     monkeypatch.setattr(zoo, "load", load)
-    api._pose_reader.cache_clear()
+    api._pose_network.cache_clear()
     faces = np.zeros((2, 128, 128, 3), np.uint8)
     faces[1, ..., 0], faces[1, ..., 2] = 255, 51
     np.testing.assert_allclose(restorer.pose(faces), [[0, 0, 0], [90, 0, 18]], atol=1e-3)
     restorer.pose(faces)
     assert asked == ["stub"], "the frozen network is loaded once"
-    api._pose_reader.cache_clear()
+    api._pose_network.cache_clear()
 
 
 def test_without_a_pose_network_pose_says_so():
-    nobody = api.Restorer(fake_run.new_config(pose=""), {"params": fake_run.new_params(1.0)})
+    restorer = api.Restorer(fake_run.new_config(pose=""), {"params": fake_run.new_params(1.0)})
     with pytest.raises(ValueError, match="names no pose network"):
-        nobody.pose(np.zeros((1, 128, 128, 3), np.uint8))
+        restorer.pose(np.zeros((1, 128, 128, 3), np.uint8))
 
 
-def test_what_cannot_be_loaded_is_named(tmp_path):
+def test_a_folder_that_cannot_be_loaded_is_named(tmp_path):
     with pytest.raises(ValueError, match="no folder"):
         api.load(tmp_path / "nowhere")
     (tmp_path / "file").write_text("x")

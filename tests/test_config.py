@@ -1,8 +1,7 @@
-"""Configs: variants, overrides, the keys that something reads, and what a config is called."""
+"""Configs: variants, overrides, the schema that both are held against, and what a config is called."""
 
 from __future__ import annotations
 
-import importlib
 import math
 import sys
 
@@ -10,9 +9,12 @@ import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from support.recorder import Recorder
 
 from jfsr import config as configs
-from jfsr.config import ConfigError, Recorder
+from jfsr import methods
+from jfsr.config import ConfigError
+from jfsr.training.schema import run_schema
 
 
 def base():
@@ -38,13 +40,13 @@ VARIANTS = {"x16": set_scale, "half": halve}
 SCHEMA = {
     "scale": int,
     "train": {"batch": int, "rate": float, "guard": bool},
-    "model": {"widths": tuple, "name": str},
+    "model": {"widths": tuple[int, ...], "name": str},
     "sources": {"*": {"dir": str}},
 }
 
 
 def parse(arg):
-    return configs.parse(arg, VARIANTS, base())
+    return configs.parse(arg, base=base(), variants=VARIANTS, schema=SCHEMA)
 
 
 def test_no_argument_is_the_base_and_locked():
@@ -88,10 +90,11 @@ def test_an_override_keeps_the_type(arg, key, value):
         ("train.bacth=4", r"'train.bacth'; did you mean 'train.batch'\?"),
         ("batch=4", r"'batch'; did you mean 'train.batch'\?"),
         ("train=4", r"'train' is a section; set one of its keys: train.batch, train.guard, train.rate"),
-        ("train.batch=4.0", r"'train.batch' takes int \(now 16\), got '4.0'"),
+        ("train.batch=4.0", r"'train.batch' takes int, got 4.0"),
         ("train.batch=True", r"takes int"),
         ("train.guard=1", r"takes bool"),
         ("train.rate=fast", r"takes float"),
+        ("sources.web.dir=x", r"unknown config key 'sources.web.dir'; did you mean 'sources.heads.dir'\?"),
         ("model.widths=64", r"takes tuple of int"),
         ("model.widths=(64,0.5)", r"takes tuple of int"),
     ],
@@ -101,11 +104,33 @@ def test_a_wrong_word_is_named_with_the_right_one(arg, says):
         parse(arg)
 
 
+@pytest.mark.parametrize("name", ["train.batch", "train.rate", "train.guard", "model.widths", "model.name"])
+@pytest.mark.parametrize("value", [4, 4.0, True, "4", (4, 8), (4, 0.5), [4], math.nan, None])
+def test_an_override_and_a_whole_config_are_held_against_one_rule(name, value):
+    """What ``key=value`` refuses, a config that holds that value is refused for, in the same words."""
+    kind = {"batch": int, "rate": float, "guard": bool, "widths": tuple[int, ...], "name": str}[name.split(".")[1]]
+    section, key = name.split(".")
+    config = ConfigDict({**base().to_dict()})
+    config[section] = ConfigDict({**config[section].to_dict(), key: value})
+    by_config = by_override = ""
+    try:
+        configs.validate(config, SCHEMA)
+    except ConfigError as error:
+        by_config = str(error).splitlines()[1].strip()
+    if kind is not str and value == value:  # any text is a string, and NaN has no literal
+        try:
+            configs.override(base(), name, repr(value), schema=SCHEMA)
+        except ConfigError as error:
+            by_override = str(error)
+        assert by_override == by_config
+    assert (by_config == "") == configs.fits(value, kind)
+
+
 def test_validate_accepts_what_is_declared_in_parts():
     train = {"train": SCHEMA["train"], "sources": dict}
     rest = {k: v for k, v in SCHEMA.items() if k != "train"} | {"train": {"batch": int}}
-    configs.validate(parse(""), train, rest)
-    configs.validate(parse(""), rest, train)  # the order of declarations does not matter
+    assert configs.merge(train, rest) == configs.merge(rest, train) == SCHEMA  # in any order
+    configs.validate(parse(""), configs.merge(train, rest))
 
 
 def test_validate_lists_every_fault_at_once_with_the_nearest_key():
@@ -118,11 +143,11 @@ def test_validate_lists_every_fault_at_once_with_the_nearest_key():
     with pytest.raises(ConfigError) as caught:
         configs.validate(config, SCHEMA)
     text = str(caught.value)
-    assert "nothing reads 'train.bacth'; did you mean 'train.batch'?" in text
-    assert "nothing reads 'rate'; did you mean 'train.rate'?" in text
-    assert "nothing reads 'sources.heads.dirr'; did you mean 'sources.heads.dir'?" in text
-    assert "'scale' is read and absent" in text
-    assert "'train.guard' is 1, where the code reads bool" in text
+    assert "unknown config key 'train.bacth'; did you mean 'train.batch'?" in text
+    assert "unknown config key 'rate'; did you mean 'train.rate'?" in text
+    assert "unknown config key 'sources.heads.dirr'; did you mean 'sources.heads.dir'?" in text
+    assert "config key 'scale' is missing" in text
+    assert "config key 'train.guard' takes bool, got 1" in text
     assert len(text.splitlines()) == 6
 
 
@@ -131,18 +156,26 @@ def test_validate_tells_values_from_sections():
     config.model = ConfigDict({"widths": ConfigDict({"a": 1}), "name": "x"})
     with config.ignore_type():
         config.train = 3
-    with pytest.raises(ConfigError, match=r"(?s)'model.widths' is a section.*'train' is 3, where the code reads a sec"):
+    with pytest.raises(
+        ConfigError, match=r"(?s)'model.widths' takes tuple of int, got a section.*'train' is a section, got 3"
+    ):
         configs.validate(config, SCHEMA)
+
+
+def test_a_config_that_a_variant_broke_is_refused():
+    broken = {"broken": lambda c: c.train.update({"bacth": 3})}
+    with pytest.raises(ConfigError, match=r"unknown config key 'train.bacth'; did you mean 'train.batch'"):
+        configs.parse("broken", base=base(), variants=broken, schema=SCHEMA)
 
 
 def test_two_modules_that_declare_one_key_differently_are_a_bug():
     with pytest.raises(TypeError, match=r"train.batch is declared as int and as float"):
-        configs.validate(base(), SCHEMA, {"train": {"batch": float}})
+        configs.merge(SCHEMA, {"train": {"batch": float}})
     with pytest.raises(TypeError, match=r"train.batch is declared as int and as a section"):
-        configs.validate(base(), SCHEMA, {"train": {"batch": {"x": float}}})
+        configs.merge(SCHEMA, {"train": {"batch": {"x": float}}})
 
 
-def test_recorder_counts_readings_and_nothing_else():
+def test_recorder_counts_reads_and_nothing_else():
     config = Recorder(parse(""))
     assert "scale" in config
     assert list(config.keys()) == ["model", "scale", "sources", "train"]
@@ -188,43 +221,43 @@ def test_diff_names_what_differs():
     }
 
 
-METHODS = ("msgan", "iafsr", "mtun", "jasrnet", "pose", "identity", "gate")
+METHODS = methods.names()
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_key_of_our_configs_is_declared_by_the_code_and_the_other_way_round(load_config, name):
-    import train
-    from jfsr.data import pipeline
-
-    method = importlib.import_module(f"jfsr.methods.{name}")
     for arg in ("", "debug"):
         config = load_config(name, arg)
         assert config.method == name
-        configs.validate(config, train.CONFIG, method.CONFIG, pipeline.CONFIG)
+        configs.validate(config, run_schema(name))
         assert configs.from_json(configs.to_json(config)).to_dict() == config.to_dict()
     config.unlock()
     config.optim.b3 = 0.5
-    with pytest.raises(ConfigError, match=r"nothing reads 'optim.b3'; did you mean 'optim.\w+'"):
-        configs.validate(config, train.CONFIG, method.CONFIG, pipeline.CONFIG)
+    with pytest.raises(ConfigError, match=r"unknown config key 'optim.b3'; did you mean 'optim.\w+'"):
+        configs.validate(config, run_schema(name))
+    with pytest.raises(ConfigError, match=r"config key 'optim.ema' takes float, got 'x'"):
+        load_config(name, "optim.ema=x")
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_key_that_a_method_declares_is_read(load_config, name):
-    method = importlib.import_module(f"jfsr.methods.{name}")
-    declared = {key for key in configs.flatten(method.CONFIG) if not key.startswith("data.")}  # the pipeline's to read
+    declared = {
+        key for key in configs.flatten(methods.find(name).CONFIG) if not key.startswith("data.")
+    }  # the pipeline's to read
     unread = declared - {key for arg in ARGS[name] for key in traced(load_config(name, arg))}
     assert not unread, f"jfsr/methods/{name}.py declares keys that it never reads"
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_source_of_every_variant_is_one_that_there_is(load_config, name):
+def test_every_variant_is_valid_and_its_sources_exist(load_config, name):
     from jfsr.data import crops, datasets, pipeline
     from jfsr.data.datasets import synthetic_heads
 
     heads = {f"{size}{part}" for size in ("", "tiny/") for part in synthetic_heads.COUNTS["full"]}
     load_config(name)
-    for arg in ("", *sys.modules[f"config_{name}"].VARIANTS):
-        config = load_config(name, arg)
+    variants = sys.modules[f"config_{name}"].VARIANTS
+    for arg in ("", *variants, *(f"{variant},debug" for variant in variants)):
+        config = load_config(name, arg)  # checked against the schema of the run
         for source in (*config.data.sources.values(), config.val.source):
             assert source.dataset in pipeline.DATASETS
             assert source.crop in crops.RULES
@@ -234,12 +267,12 @@ def test_every_source_of_every_variant_is_one_that_there_is(load_config, name):
                 assert datasets.specs()[source.dataset].split(source.split)
 
 
-# Together these reach every branch: x16 the smallest resolution, lpips the perceptual frozen network.
+# Together these reach every branch: x16 has the smallest resolution.
 ARGS = {
-    "msgan": ("debug,x16", "debug,x8,weights.lpips=0.1,frozen.perceptual=lpips_alex"),
-    "iafsr": ("debug", "debug,srgan", "debug,sr_ou"),
-    "mtun": ("debug", "debug,weights.f=0.01,frozen.features=vgg19"),
-    "jasrnet": ("debug", "debug,align_only"),
+    "msgan": ("debug,x16", "debug,x8,weights.perceptual=0.1,frozen.perceptual=lpips_alex"),
+    "iafsr": ("debug,weights.adv=1.0,weights.euclid=1.0",),
+    "mtun": ("debug,r16,s1,weights.perceptual=0.01,frozen.features=vgg19",),
+    "jasrnet": ("debug,one_stage,model.blocks=1",),
     "pose": ("debug,lr16",),
     "identity": ("debug",),
     "gate": ("debug",),
@@ -247,11 +280,11 @@ ARGS = {
 
 
 def traced(config):
-    """Keys read while a method is traced, without computing anything, by init and by a step of every stage."""
-    from jfsr.frozen import porting, zoo
+    """Keys that init and a step of every stage read while they are traced; nothing is computed."""
+    from jfsr.frozen import trees, zoo
 
     config, seen = (recorder := Recorder(config)), recorder.seen
-    method = importlib.import_module(f"jfsr.methods.{config.method}")
+    method = methods.find(config.method)
     seen.clear()
     batch = {
         "hr": jax.ShapeDtypeStruct((2, 128, 128, 3), np.float32),
@@ -264,9 +297,10 @@ def traced(config):
     if config.get("scale", 1) > 1:
         n = 128 // config.scale
         batch["lr"] = jax.ShapeDtypeStruct((2, n, n, 3), np.float32)
-    if hasattr(method, "starts"):
-        method.starts(config)
-    frozen = {k: porting.shapes_of(zoo.network(config.frozen[k]).module, 128) for k in method.needed(config)}
+    method.stages(config)
+    if isinstance(method, methods.WarmStarter):
+        method.warm_starts(config)
+    frozen = {k: trees.shapes_of(zoo.network(config.frozen[k]).module, 128) for k in method.needed(config)}
     key = jax.random.key(0)
     state = jax.eval_shape(lambda b: method.init(config, key, b), batch)
     one_device = lambda tree: jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), tree)

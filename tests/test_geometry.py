@@ -1,5 +1,6 @@
-"""The sign convention, against SciPy, Hopenet's drawing formulas and a mirror."""
+"""The sign convention against SciPy, Hopenet's drawing formulas and a mirror; the range of the pose bins."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,15 +9,12 @@ from scipy.spatial.transform import Rotation
 from jfsr import geometry
 
 RNG = np.random.default_rng(0)
+REVERSE_Z = np.diag([1.0, 1.0, -1.0])
 POSES = np.concatenate([RNG.uniform([-89, -179, -179], [89, 179, 179], (200, 3)), np.zeros((1, 3))]).astype(np.float32)
 
 
 def rotation(pose_deg):
     return np.asarray(geometry.rotation_from_pose(jnp.asarray(pose_deg)))
-
-
-def pose(R):
-    return np.asarray(geometry.pose_from_rotation(jnp.asarray(R)))
 
 
 def scipy_rotation(pose_deg):
@@ -51,29 +49,22 @@ def test_positive_roll_is_clockwise_for_the_viewer():
     assert right_eye[1] > 0.49  # the eye on the viewer's right goes down, and y points down
 
 
-def test_pose_comes_back_from_its_rotation():
-    np.testing.assert_allclose(pose(rotation(POSES)), POSES, atol=2e-3)
-    # Beyond ±90° of yaw the same rotation has another name, so the rotation is what comes back.
-    far = np.array([[-103, -300, 298], [170, 20, -20]], np.float32)
-    R = rotation(far)
-    again = pose(R)
-    assert np.all(np.abs(again[:, 0]) <= 90)
-    np.testing.assert_allclose(rotation(again), R, atol=3e-6)
-
-
 def test_geodesic_is_the_angle_of_the_relative_rotation():
     a, b = POSES[:100], POSES[100:200]
     wanted = np.rad2deg((scipy_rotation(a).inv() * scipy_rotation(b)).magnitude())
     np.testing.assert_allclose(geometry.geodesic_deg(jnp.asarray(a), jnp.asarray(b)), wanted, atol=2e-3)
-    # The formula by acos of the trace is off by some hundredths of a degree at these.
+    # With acos of the trace, the error at these angles would be some hundredths of a degree.
     for angle in (1e-3, 0.05, 179.95):
-        found = geometry.geodesic_deg(jnp.array([0.0, 0.0, angle]), jnp.zeros(3))
-        np.testing.assert_allclose(found, angle, atol=2e-4)
+        got = geometry.geodesic_deg(jnp.array([0.0, 0.0, angle]), jnp.zeros(3))
+        np.testing.assert_allclose(got, angle, atol=2e-4)
 
 
-def test_wrap_folds_differences():
-    angles = jnp.array([0, 179.5, 180, -180, 358, -358, 540, 723])
-    np.testing.assert_allclose(geometry.wrap_deg(angles), [0, 179.5, -180, -180, -2, 2, -180, 3])
+@pytest.mark.parametrize("array", [np.array, jnp.array])
+def test_differences_wrap_into_a_half_open_turn(array):
+    angles = array([0, 179.5, 180, -180, 358, -358, 540, 723, np.nan])
+    wrapped = geometry.wrap_deg(angles)
+    assert type(wrapped) is type(angles)
+    np.testing.assert_allclose(wrapped, [0, 179.5, -180, -180, -2, 2, -180, 3, np.nan])
 
 
 def test_a_mirrored_pose_is_the_mirrored_rotation():
@@ -90,8 +81,8 @@ def test_a_mirror_swaps_the_landmarks_of_ibug():
         assert (geometry.FLIP_68[one], geometry.FLIP_68[other]) == (other, one)
     for flip, count in ((geometry.FLIP_68, 68), (geometry.FLIP_5, 5)):
         np.testing.assert_array_equal(flip[flip], np.arange(count))
-    with pytest.raises(ValueError, match="19 landmarks; 68"):
-        geometry.flip_permutation(19)
+    with pytest.raises(ValueError, match="19 landmarks is unknown; give 68"):
+        geometry.mirror_landmarks(np.zeros((19, 2), np.float32), 40)
 
 
 @pytest.mark.parametrize("count", [68, 5])
@@ -105,9 +96,27 @@ def test_mirrored_landmarks_lie_on_the_mirrored_image(count):
     np.testing.assert_array_equal(geometry.mirror_landmarks(mirrored, width), points)
 
 
-def test_only_faces_with_three_known_angles_within_the_limit_are_kept():
-    poses = np.array([[99, -99, 0], [99.1, 0, 0], [0, -300, 0], [np.nan, 0, 0]], np.float32)
-    assert geometry.pose_in_range(poses).tolist() == [True, False, False, False]
+def test_a_pose_is_in_range_where_all_three_angles_have_a_bin():
+    beyond = np.nextafter(np.float32(99), np.float32(100))
+    poses = np.array([[99, -99, 0], [beyond, 0, 0], [0, -beyond, 0], [0, -300, 0], [np.nan, 0, 0], [np.nan] * 3])
+    expected = [True, False, False, False, False, False]
+    for array in (poses.astype(np.float32), poses):
+        assert geometry.pose_in_range(array).tolist() == expected
+    assert jax.jit(geometry.pose_in_range)(jnp.asarray(poses, jnp.float32)).tolist() == expected
+
+
+def test_training_and_evaluation_keep_the_same_faces():
+    """Training asks about a JAX array on the device, evaluation about a NumPy one."""
+    edge = np.float32(geometry.POSE_LIMIT_DEG)
+    poses = RNG.uniform(-110, 110, (2000, 3)).astype(np.float32)
+    poses[RNG.random(poses.shape) < 0.05] = np.nan
+    for value in (edge, -edge, np.nextafter(edge, np.float32(200)), np.nextafter(edge, np.float32(0))):
+        poses[RNG.random(poses.shape) < 0.05] = value
+    kept = geometry.pose_in_range(poses)
+    assert 100 < kept.sum() < 1900
+    np.testing.assert_array_equal(jax.jit(geometry.pose_in_range)(jnp.asarray(poses)), kept)
+    by_bins = [[-99 <= angle <= -99 + 66 * 3 for angle in pose] for pose in poses.tolist()]
+    np.testing.assert_array_equal(kept, np.all(by_bins, axis=1))
 
 
 def test_the_real_mean_face_is_its_own_mirror(shared):
@@ -115,12 +124,12 @@ def test_the_real_mean_face_is_its_own_mirror(shared):
     faces = table.reshape(-1, 68, 2).astype(np.float32)
     mean = faces.mean(0)
     mirrored = geometry.mirror_landmarks(mean, 192)
-    mirrored += (mean - mirrored).mean(0)  # the mean face need not stand in the middle
+    mirrored += (mean - mirrored).mean(0)  # the mean face need not be in the middle
     nearest = np.linalg.norm(mirrored[:, None] - mean, axis=-1).argmin(1)
     np.testing.assert_array_equal(nearest, np.arange(68))
 
 
-# ---- The data sets' own angles.
+# ---- The data sets' own angles
 
 
 def test_biwis_angles_are_hopenets():
@@ -132,14 +141,23 @@ def test_biwis_angles_are_hopenets():
     np.testing.assert_allclose(geometry.pose_from_biwi(R), np.rad2deg([yaw, pitch, roll]).T, atol=1e-9)
 
 
-def test_biwis_angles_are_the_rotation_of_the_convention_with_z_turned_round():
+def test_biwis_angles_are_the_rotation_of_the_convention_with_z_reversed():
     R = Rotation.random(300, random_state=2).as_matrix()
-    # SciPy: BIWI's z points away from the viewer, so turns about x and y have the other sense.
+    # SciPy: BIWI's z points away from the viewer, so rotations about x and y have the opposite sense.
     pitch, yaw, roll = Rotation.from_matrix(R).as_euler("XYZ", degrees=True).T * [[-1], [1], [1]]
-    found = geometry.pose_from_biwi(R)
-    np.testing.assert_allclose(found, np.stack([yaw, pitch, roll], -1), atol=1e-6)
-    turn = np.diag([1.0, 1.0, -1.0])
-    np.testing.assert_allclose(rotation(found.astype(np.float32)), turn @ R @ turn, atol=3e-6)
+    pose = geometry.pose_from_biwi(R)
+    np.testing.assert_allclose(pose, np.stack([yaw, pitch, roll], -1), atol=1e-6)
+    np.testing.assert_allclose(rotation(pose.astype(np.float32)), REVERSE_Z @ R @ REVERSE_Z, atol=3e-6)
+
+
+def test_a_pose_comes_back_from_its_rotation():
+    from_rotation = lambda R: geometry.pose_from_biwi(REVERSE_Z @ R @ REVERSE_Z)
+    np.testing.assert_allclose(from_rotation(rotation(POSES)), POSES, atol=2e-3)
+    # Beyond ±90° of yaw, other angles give the same rotation, so only the rotation comes back.
+    far = np.array([[-103, -300, 298], [170, 20, -20]], np.float32)
+    again = from_rotation(rotation(far))
+    assert np.all(np.abs(again[:, 0]) <= 90)
+    np.testing.assert_allclose(rotation(again.astype(np.float32)), rotation(far), atol=3e-6)
 
 
 @pytest.mark.parametrize(

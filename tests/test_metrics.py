@@ -1,4 +1,4 @@
-"""Metrics against scikit-image, SciPy and answers worked out by hand."""
+"""Metrics against scikit-image, SciPy and cases computed by hand."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import scipy.ndimage
 from scipy.spatial.transform import Rotation
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from jfsr import metrics
+from jfsr import geometry, metrics
 
 rng = np.random.default_rng(0)
 
@@ -36,7 +36,7 @@ def test_luma_is_matlabs_rgb2ycbcr():
     np.testing.assert_array_equal(np.round(255 * metrics.luma(colours))[0, 0, :, 0], [16, 235, 81, 145, 41])
 
 
-def test_psnr_agrees_with_skimage_and_with_a_worked_case(pair):
+def test_psnr_agrees_with_skimage_and_with_a_case_computed_by_hand(pair):
     a, b = pair
     expected = [peak_signal_noise_ratio(x, y, data_range=1.0) for x, y in zip(a, b, strict=True)]
     np.testing.assert_allclose(metrics.psnr(a, b), expected, atol=1e-4)
@@ -69,7 +69,7 @@ def test_region_and_border_cut_before_scoring(score, pair):
     got = score(a, b, boxes=boxes, border=2)
     np.testing.assert_allclose(got[0], score(a[:1, 8:38, 6:28], b[:1, 8:38, 6:28])[0], rtol=1e-12)
     np.testing.assert_allclose(got[1], score(a[1:2, 2:-2, 2:-2], b[1:2, 2:-2, 2:-2])[0], rtol=1e-12)
-    # One pixel remains of the third: too small for a window, enough for an error.
+    # The third region has one pixel: too small for an SSIM window, enough for a PSNR.
     assert np.isnan(got[2]) == (score is metrics.ssim)
     assert np.isnan(score(a, b, boxes=np.zeros((3, 4), int))).all()
 
@@ -83,7 +83,7 @@ def test_an_images_score_does_not_depend_on_its_neighbours(pair):
 
 def test_images_of_different_shape_are_refused(pair):
     a, b = pair
-    with pytest.raises((ValueError, TypeError), match=r"shape|Type-check"):  # ours, or the check of the test session
+    with pytest.raises((ValueError, TypeError), match=r"shape|Type-check"):  # ours, or the run-time type check
         metrics.psnr(a, b[:, :40])
 
 
@@ -118,6 +118,7 @@ def test_geodesic_agrees_with_scipy():
 def test_dropped_faces_name_their_rule():
     pose = np.array([[0, 0, 0], [99, -99, 0], [0, 99.1, 0], [np.nan, 0, 0], [np.nan, 120, 0]], np.float32)
     rules = ["", "", "|angle| > 99°", "no pose label", "no pose label"]
+    assert [rule == "" for rule in rules] == geometry.pose_in_range(pose).tolist()
     assert metrics.pose_dropped_by(pose) == rules
 
 

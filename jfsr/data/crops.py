@@ -1,44 +1,46 @@
-"""Named crop rules: which square of a picture is the face, in one place.
+"""Named crop rules: each says which square of a picture is the face.
 
-A rule gives a box (x0, y0, x1, y1) in pixel edges, [x0, x1) × [y0, y1), maybe outside the picture (black there); the
-crop is the box, made square, resized to ``size``. ``margin`` means, by rule:
+A rule gives a box (x0, y0, x1, y1) in pixel edges, [x0, x1) × [y0, y1). The box may reach outside the picture, where
+the crop is black. The crop is the centre square of the box, resized to ``size``. The meaning of ``margin`` depends on
+the rule:
 
 | rule | box | margin |
 |---|---|---|
 | ``none`` | the picture; it must be square | not used |
 | ``center`` | centre square | side as a fraction of the shorter side |
-| ``landmark_box`` | square on the centre of the 68 landmarks' box | side in units of the box's longer side |
+| ``landmark_box`` | square around the centre of the 68 landmarks' box | side in units of the box's longer side |
 | ``eyes_mouth`` | the same square, estimated from 5 landmarks | as ``landmark_box`` |
-| ``box`` | square on the centre of the detector's box | side in units of the box's longer side |
-| ``mtcnn`` | ``box``; where there is none, ``eyes_mouth`` on MTCNN's five points | as ``box`` |
+| ``box`` | square around the centre of the detector's box | side in units of the box's longer side |
+| ``mtcnn`` | ``box``; without a box, ``eyes_mouth`` on MTCNN's five points | as ``box`` |
 | ``celeba_aligned`` | the 178×178 centre square of CelebA's aligned 178×218 | not used |
-| ``hopenet_300wlp`` | Hopenet's training box, its random k as the margin, 0.2 to 0.4 | k; 0 = drawn in training |
+| ``hopenet_300wlp`` | Hopenet's training box with its factor k, 0.2 to 0.4 | k; 0 = drawn at random in training |
 | ``hopenet_aflw2000`` | Hopenet's test box for AFLW2000, k = 0.2 | not used |
 | ``hopenet_biwi`` | Hopenet's test box for BIWI around the detector's box, k = 0.35 | not used |
 
-Hopenet enlarges one edge after the other, each by the width or height that the box has by then, cuts its corners to
-whole pixels, resizes the shorter side and keeps the centre: here the box becomes its centre square.
-DEVIATES: on AFLW2000 Hopenet's code boxes the 21 points of ``pt2d``, absent ones at (-1, height + 2) included; we box
-``pt3d_68``.
+Hopenet moves one edge of the box after the other, each by a fraction of the box's current width or height, truncates
+the corners to whole pixels, resizes the shorter side and keeps the centre: here, the centre square of the box.
+DEVIATES: on AFLW2000 Hopenet's code takes the box of the 21 points of ``pt2d``, including absent ones at
+(-1, height + 2); ours is the box of ``pt3d_68``.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
 
-from jfsr.data import records
-from jfsr.data.records import Record
+from jfsr.config import nearest
+from jfsr.data.records import Pictures, Record
+from jfsr.geometry import HR_SIZE
 
 Box = tuple[float, float, float, float]
 
-# Medians over the 2,009 faces of HELEN, LFPW and AFW (training) with 68 landmarks: the longer side of their box in
-# eye-mouth distances (std .22), and where its centre lies on the line from the eyes' middle to the mouth's (std .09).
+# Medians over the 2,009 training faces of HELEN, LFPW and AFW with 68 landmarks: the longer side of the landmarks' box
+# in units of the eye-mouth distance (std .22), and the position of the box's centre on the line from the eyes' middle
+# to the mouth's middle, as a fraction of that line (std .09).
 BOX_PER_EYE_MOUTH, BOX_CENTRE = 2.22, 0.65
-MAX_ENLARGE = 8  # a square of more picture sides than this comes from broken labels
+MAX_ENLARGE = 8  # a square of more than this many picture sides comes from broken labels
 
 
 def crop_record(
@@ -46,27 +48,25 @@ def crop_record(
     *,
     rule: str,
     margin: float = 1.0,
-    size: int = 128,
+    size: int = HR_SIZE,
     jitter: float = 0.0,
     rng: np.random.Generator | None = None,
 ) -> Record:
-    """Cuts the face out, resizes it by PIL's antialiased bicubic, and moves the landmarks with it.
+    """The face cut out and resized by PIL's antialiased bicubic; the landmarks and the box move with it.
 
     Args:
       record: a record of any size.
       rule: name of a rule.
-      margin: what the rule makes of it, see the module.
+      margin: its meaning depends on the rule, see the module.
       size: side of the result in pixels.
-      jitter: the crop is a random square inside the box, its side at least 1 - 2 * jitter of it.
-      rng: where jitter draws from.
+      jitter: the crop is a random square inside the rule's square; its side is at least 1 - 2 * jitter of that one.
+      rng: random numbers for the jitter; None = no jitter.
 
     Raises:
       ValueError: unknown rule, or a record without the labels that the rule needs.
     """
     if rule not in RULES:
-        close = difflib.get_close_matches(rule, RULES, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"unknown crop rule {rule!r}{hint}; rules: {', '.join(RULES)}")
+        raise ValueError(f"unknown crop rule {rule!r}{nearest(rule, RULES)}; rules: {', '.join(RULES)}")
     if rule == "hopenet_300wlp" and margin == 0 and rng is not None:
         margin = rng.uniform(0.2, 0.4)
     x0, y0, side = square(RULES[rule](record, margin))
@@ -97,11 +97,12 @@ def cut(image: np.ndarray, x0: float, y0: float, side: float, size: int) -> np.n
     height, width = image.shape[:2]
     if (x0, y0, side) == (0, 0, size) and height == width == size:
         return image
-    # PIL resizes a box with sub-pixel corners if the box lies inside: cut out first what the filter reaches.
+    # PIL resizes a box with sub-pixel corners only if the box lies inside the image. So first cut out all pixels that
+    # the filter reaches, with black where there are none.
     reach = int(np.ceil(2 * max(1.0, side / size))) + 1
 
     def span(low: float, length: int) -> tuple[int, int]:
-        # Black is added only where the square leaves the picture; elsewhere the filter ends at the picture's edge.
+        # Black is added only on sides where the square leaves the picture; elsewhere the filter ends at the edge.
         first, last = int(np.floor(low)) - reach, int(np.ceil(low + side)) + reach
         return first if low < 0 else max(first, 0), last if low + side > length else min(last, length)
 
@@ -138,7 +139,7 @@ def _center(record: Record, margin: float) -> Box:
 
 def _landmark_box(record: Record, margin: float) -> Box:
     x0, y0, x1, y1 = landmark_bounds(record)
-    # Landmarks are pixel centres; the box is in edges, half a pixel further.
+    # Landmarks are in pixel centres, boxes in pixel edges: the difference is half a pixel.
     return _around((x0 + x1) / 2 + 0.5, (y0 + y1) / 2 + 0.5, margin * max(x1 - x0, y1 - y0))
 
 
@@ -183,16 +184,16 @@ def _hopenet_biwi(record: Record, margin: float) -> Box:
 
 
 def hopenet_box(bounds: Box, *, left: float, top: float, right: float, bottom: float) -> Box:
-    """Hopenet's enlargement (deep-head-pose, datasets.py): each edge in turn, by the size that the box has by then."""
+    """Hopenet's enlarged box (deep-head-pose, datasets.py): each edge in turn moves by a part of the current size."""
     x0, y0, x1, y1 = bounds
     x0, y0 = x0 - left * abs(x1 - x0), y0 - top * abs(y1 - y0)
     x1, y1 = x1 + right * abs(x1 - x0), y1 + bottom * abs(y1 - y0)
-    x0, y0, x1, y1 = (float(int(v)) for v in (x0, y0, x1, y1))  # towards zero, as Hopenet's int() cuts
+    x0, y0, x1, y1 = (float(int(v)) for v in (x0, y0, x1, y1))  # towards zero, like Hopenet's int()
     return x0, y0, x1, y1
 
 
 def detected(record: Record) -> Box:
-    """The detector's box; ValueError where there is none."""
+    """The detector's box; ValueError if there is none."""
     if not np.isfinite(record["box_px"]).all():
         raise ValueError(f"{record['name']} has no detector's box, which this crop needs; use 'landmark_box'")
     x0, y0, x1, y1 = record["box_px"].tolist()
@@ -200,7 +201,7 @@ def detected(record: Record) -> Box:
 
 
 def landmark_bounds(record: Record) -> Box:
-    """(x_min, y_min, x_max, y_max) of the known ones of 68 landmarks; ValueError where there are fewer than 3."""
+    """(x_min, y_min, x_max, y_max) of the known ones among 68 landmarks; ValueError if fewer than 3 are known."""
     points = record["landmarks_px"]
     points = points[np.isfinite(points).all(-1)]
     if len(points) < 3:
@@ -231,11 +232,11 @@ class Cropped:
     """A source whose records are cropped faces of one size.
 
     Args:
-      source: what to crop.
+      source: the pictures to crop.
       rule, margin, size: as in :func:`crop_record`.
     """
 
-    def __init__(self, source: records.Source, *, rule: str, margin: float = 1.0, size: int = 128):
+    def __init__(self, source: Pictures, *, rule: str, margin: float = 1.0, size: int = HR_SIZE):
         self.source, self.name = source, source.name
         self.rule, self.margin, self.size = rule, margin, size
 
@@ -248,5 +249,5 @@ class Cropped:
         return self.crop(self.source[index])
 
     def crop(self, record: Record, *, jitter: float = 0.0, rng: np.random.Generator | None = None) -> Record:
-        """Crops one record, with jitter where training wants it."""
+        """The record cropped, with jitter for training."""
         return crop_record(record, rule=self.rule, margin=self.margin, size=self.size, jitter=jitter, rng=rng)

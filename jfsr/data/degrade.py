@@ -1,19 +1,19 @@
 """The degradation of MSGAN (equation 17, sections IV-C and IV-D) in JAX, and the clean LR operator.
 
-Four steps in an order that is shuffled for every image: Gaussian blur, motion blur, down-sampling, white noise. What
-comes after the down-sampling acts on the small image. All randomness is drawn first, into a :class:`Recipe`; applying
-a recipe is deterministic, and ``degrade_tf.py`` gives the same image from the same recipe.
+Four steps, in an order shuffled for every image: Gaussian blur, motion blur, down-sampling, white noise. Steps after
+the down-sampling act on the small image. All random numbers are drawn first, into a :class:`Recipe`. Applying a recipe
+is deterministic, and ``degrade_tf.py`` makes the same image from the same recipe.
 
-What the paper leaves open, decided here for both files:
+The paper leaves some points open. Both files decide them like this:
 
 * Borders are mirrored without repeating the edge pixel (NumPy's ``reflect``, SciPy's ``mirror``).
-* Bilinear and bicubic down-sampling are antialiased: they are PIL's. Aliasing is what ``nearest`` contributes; it
-  takes PIL's pixel, the one at ``i·s + s // 2``.
-* A kernel larger than the image it acts on is cut to the largest odd size that fits, about its centre, and scaled back
-  to sum 1. Should a motion kernel have less than 1 % of its mass inside the cut, nothing is blurred.
-* The image is clipped to [0, 1] once, at the end: the steps stay linear, as (17) writes them, and the noise unbiased.
+* Bilinear and bicubic down-sampling are PIL's, which are antialiased. Only ``nearest`` has aliasing; like PIL, it takes
+  the pixel at ``i·s + s // 2``.
+* A kernel larger than its image is cut to the largest odd size that fits, about its centre, and scaled back to sum 1.
+  If less than 1 % of a motion kernel's mass is inside the cut, the image is not blurred.
+* The image is clipped to [0, 1] once, at the end. So the steps stay linear, as in (17), and the noise stays unbiased.
 
-Every step is a pair of small matrix products ``A @ x @ A.T`` on channels-first images, except motion blur, an FFT.
+Every step is a pair of small matrix products ``A @ x @ A.T`` on channels-first images; motion blur is an FFT instead.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt8, UInt32
 
+from jfsr import metrics
 from jfsr.data.motion_blur import sample_psf
+from jfsr.geometry import HR_SIZE
 
 GAUSS, MOTION, DOWN, NOISE = range(4)
 KINDS = ("bilinear", "bicubic", "nearest")
@@ -38,27 +40,27 @@ NOISE_LEVELS = 25
 MIN_CUT_MASS = 0.01
 RADII = GAUSS_SIZES[-1] // 2 + 1
 
-# Accelerators multiply float32 matrices in fewer bits unless told otherwise; the two degradations agree to 1e-4.
+# By default, accelerators multiply float32 matrices at lower precision; the two files must agree to 1e-4.
 _einsum = functools.partial(jnp.einsum, precision=lax.Precision.HIGHEST)
 
 
-# Recipes are arrays on the device, or NumPy's after ``jax.device_get``.
+# A recipe holds arrays on the device, or NumPy arrays after ``jax.device_get``.
 Leaf = Array | np.ndarray
 
 
 @flax.struct.dataclass
 class Recipe:
-    """Everything random about the degradation of one image; ``sample_recipe`` draws it, leading axes are a batch.
+    """Everything random about the degradation of one image, as ``sample_recipe`` draws it. Leading axes are a batch.
 
     Attributes:
       order: permutation of (GAUSS, MOTION, DOWN, NOISE): order[0] is done first.
-      gauss_on, motion_on, noise_on: whether that step is done at all; the down-sampling always is.
-      gauss_size: width of the Gaussian kernel, odd, in pixels of the image it meets.
-      gauss_sigma: its standard deviation in the same pixels.
+      gauss_on, motion_on, noise_on: whether the step is done; the down-sampling is always done.
+      gauss_size: width of the Gaussian kernel, odd, in pixels of the image at that step.
+      gauss_sigma: standard deviation of the Gaussian kernel, in the same pixels.
       motion_psf: motion kernel, sum 1, k odd.
       down_kind: index into KINDS.
-      noise_sigma: standard deviation of the noise, images in [0, 1].
-      noise: standard normal field at HR size; noise on the small image takes its top left corner.
+      noise_sigma: standard deviation of the noise, for images in [0, 1].
+      noise: standard normal field at HR size; noise on the small image uses its top left corner.
     """
 
     order: Int[Leaf, "*b 4"]
@@ -73,21 +75,21 @@ class Recipe:
     noise: Float[Leaf, "*b h w 3"]
 
 
-def sample_recipe(key: PRNGKeyArray | UInt32[Array, "2"], *, size: int = 128, scale: int) -> Recipe:
-    """Draws the degradation of one HR image of ``size`` pixels (MSGAN, IV-D); a pure function of the key.
+def sample_recipe(key: PRNGKeyArray | UInt32[Array, "2"], *, size: int = HR_SIZE, scale: int) -> Recipe:
+    """The degradation of one HR image of ``size`` pixels (MSGAN, IV-D), a pure function of the key.
 
-    The noise field is zero where it would not be used: everywhere without noise, outside the small image's corner
-    where noise comes after the down-sampling.
+    The noise field is zero where nothing uses it: everywhere if the noise is off; outside the small image's corner if
+    the noise comes after the down-sampling.
 
     Raises:
-      ValueError: where the scale does not divide the size.
+      ValueError: the scale does not divide the size.
     """
     small = low_res_size(size, scale)
     return _sample_noise(key, _sample_steps(key, size), size, small)
 
 
 def _sample_steps(key, size):
-    """The recipe with no noise field yet."""
+    """The recipe without its noise field."""
     numbers, psf, _ = jax.random.split(key, 3)
     u = jax.random.uniform(numbers, (11,))
     low, high = GAUSS_SIGMA
@@ -106,7 +108,7 @@ def _sample_steps(key, size):
 
 
 def _sample_noise(key, recipe, size, small):
-    """The recipe with its noise field. Normal numbers are the dearest part of the degradation: only those used."""
+    """The recipe with its noise field. Normal numbers are the most expensive part, so unused ones are not drawn."""
     _, _, noise = jax.random.split(key, 3)
     first = jnp.argmax(recipe.order == NOISE) < jnp.argmax(recipe.order == DOWN)
     fields = [
@@ -118,16 +120,16 @@ def _sample_noise(key, recipe, size, small):
 
 
 def apply_recipe(image: Float[Array, "h w 3"], recipe: Recipe, *, scale: int) -> Float[Array, "h2 w2 3"]:
-    """Degrades one image in [0, 1] as the recipe says; returns [h / scale, w / scale, 3] in [0, 1].
+    """One image in [0, 1] degraded by a recipe: [h / scale, w / scale, 3] in [0, 1].
 
     Raises:
-      ValueError: where the scale does not divide the image.
+      ValueError: the scale does not divide the image's sides.
     """
     small = [low_res_size(n, scale) for n in image.shape[:2]]
     done = jnp.stack([recipe.gauss_on, recipe.motion_on, jnp.array(False), recipe.noise_on])[recipe.order]
     slot, down_at = jnp.arange(4), jnp.argmax(recipe.order == DOWN)
-    # The size of the image changes once, at a step known only at run time. So the four slots are run through at either
-    # size, and a slot that is off or belongs to the other size does nothing: it reads DOWN, which has no work there.
+    # The size of the image changes once, at a step known only at run time. So all four slots run at both sizes. A slot
+    # that is off, or belongs to the other size, is set to DOWN, which does nothing in _run.
     before = jnp.where(done & (slot < down_at), recipe.order, DOWN)
     after = jnp.where(done & (slot > down_at), recipe.order, DOWN)
 
@@ -147,13 +149,13 @@ def degrade(
     *,
     scale: int,
 ) -> Float[Array, "b h2 w2 3"]:
-    """Degrades a batch of square images in [0, 1], each by a recipe of its own.
+    """A batch of square images in [0, 1], each degraded by its own recipe.
 
-    The recipe of an image depends on the key and its position (the global example counter) alone, so neither the
-    composition of the batch nor the number of devices changes the result.
+    An image's recipe depends only on the key and the image's position (the global example counter). So the other images
+    in the batch and the number of devices do not change the result.
 
     Raises:
-      ValueError: for images that are not square, or where the scale does not divide them.
+      ValueError: the images are not square, or the scale does not divide their side.
     """
     _, size, width, _ = hr.shape
     if size != width:
@@ -162,7 +164,7 @@ def degrade(
     keys = jax.vmap(functools.partial(jax.random.fold_in, key))(positions)
     steps = jax.vmap(functools.partial(_sample_steps, size=size))(keys)
 
-    # One image at a time: vmap would compute every branch of the switches for every image.
+    # One image at a time: vmap would compute every branch of each switch for every image.
     def one(image_key_steps):
         image, key, steps = image_key_steps
         return apply_recipe(image, _sample_noise(key, steps, size, small), scale=scale)
@@ -170,12 +172,21 @@ def degrade(
     return lax.map(one, (hr, keys, steps))
 
 
+def samples(
+    hr: UInt8[np.ndarray, "n h w 3"], *, count: int, scale: int, seed: int = 0
+) -> UInt8[np.ndarray, "n count h2 w2 3"]:
+    """Several degradations of each 8-bit face, as in MSGAN's Fig. 8; copy j of face i has position i · count + j."""
+    copies = jnp.asarray(metrics.from_8bit(np.repeat(hr, count, axis=0)))
+    made = degrade(jax.random.key(seed), copies, jnp.arange(len(copies)), scale=scale)
+    return metrics.to_8bit(np.asarray(made)).reshape(len(hr), count, *made.shape[1:])
+
+
 def clean_lr(hr: Float[Array, "*b h w 3"], *, scale: int) -> Float[Array, "*b h2 w2 3"]:
     """PIL's antialiased bicubic down-sampling by ``scale``, in [0, 1]: the clean LR operator.
 
-    Columns first, then rows, clipped to [0, 1] after either, as PIL does on 8-bit images: without the first clip the
-    overshoot at a black-and-white edge would differ by 10 grey levels. From ``Image.resize(..., BICUBIC)`` of the 8-bit
-    image this differs by the rounding of the two passes only, about one grey level at most.
+    Columns first, then rows, with a clip to [0, 1] after each, as PIL does on 8-bit images. Without the first clip, the
+    overshoot at a black-and-white edge would differ by 10 grey levels. The only difference from
+    ``Image.resize(..., BICUBIC)`` of the 8-bit image is the rounding of its two passes, about one grey level at most.
     """
     rows, columns = (resize_matrix(n, low_res_size(n, scale), "bicubic") for n in hr.shape[-3:-1])
     x = jnp.clip(_einsum("jw,...hwc->...hjc", columns, hr), 0.0, 1.0)
@@ -183,9 +194,9 @@ def clean_lr(hr: Float[Array, "*b h w 3"], *, scale: int) -> Float[Array, "*b h2
 
 
 def misalign(hr: Float[Array, "b n n 3"], similarity: Float[Array, "b 4"]) -> Float[Array, "b n n 3"]:
-    """Turns, enlarges and moves each image by its similarity (:mod:`jfsr.data.misalign`), bilinear, black outside.
+    """Each image turned, enlarged and moved by its similarity (:mod:`jfsr.data.misalign`), bilinear, black outside.
 
-    The input of a method that must find the face upright again: the low resolution is made from what this returns.
+    A method that learns to undo the misalignment gets its low resolution from these images.
 
     Args:
       hr: square images in [0, 1].
@@ -209,7 +220,7 @@ def misalign(hr: Float[Array, "b n n 3"], similarity: Float[Array, "b 4"]) -> Fl
 
 
 def low_res_size(size: int, scale: int) -> int:
-    """Pixels of the LR side, size / scale; ValueError where that is not a whole number of pixels."""
+    """Side of the LR image in pixels, size / scale; ValueError if that is not a whole number."""
     if scale < 1 or size % scale:
         raise ValueError(f"an image of {size} px cannot be down-sampled by {scale}: choose a scale that divides it")
     return size // scale
@@ -221,7 +232,7 @@ def odd_fit(h: int, w: int) -> int:
 
 
 def fast_length(n: int) -> int:
-    """The next FFT length from n on that has no prime factor above 5."""
+    """The smallest FFT length >= n without a prime factor above 5."""
     rest = n
     for prime in (2, 3, 5):
         while rest % prime == 0:
@@ -233,7 +244,7 @@ def fast_length(n: int) -> int:
 def resize_matrix(n: int, m: int, kind: str) -> Float[np.ndarray, "m n"]:
     """The matrix that down-samples n pixels to m as PIL's ``Image.resize`` does (``Resample.c``).
 
-    Bilinear and bicubic (a = -0.5) filters are stretched by n / m, which is the antialiasing; rows sum to 1.
+    The bilinear and bicubic (a = -0.5) filters are stretched by n / m, which makes them antialiased; rows sum to 1.
     """
     scale = n / m
     centre = (np.arange(m)[:, None] + 0.5) * scale
@@ -250,10 +261,10 @@ def resize_matrix(n: int, m: int, kind: str) -> Float[np.ndarray, "m n"]:
 
 @functools.cache
 def mirror_shifts(n: int) -> Float[np.ndarray, "r n n"]:
-    """S[d] @ x sums the two neighbours at distance d (d = 0: the pixel itself) of n pixels with mirrored borders.
+    """S[d] @ x sums, for each of n pixels, its two neighbours at distance d (0: the pixel itself), borders mirrored.
 
-    A symmetric filter with taps t_0 … t_r is then the matrix Σ_d t_d S[d]. Distances that reach beyond the mirror image
-    (d ≥ n) are zero: a kernel that fits the image does not use them.
+    A symmetric filter with taps t_0 … t_r is then the matrix Σ_d t_d S[d]. S[d] is zero for distances beyond the mirror
+    image (d ≥ n); a kernel that fits the image does not use them.
     """
     shifts = np.zeros((RADII, n, n), np.float32)
     for d in range(min(RADII, n)):
@@ -269,7 +280,7 @@ def _both_sides(rows, x, columns):
 
 
 def _run(x, steps, recipe):
-    """Carries out four steps on one channels-first image whose size stays; DOWN means none."""
+    """One channels-first image after four steps that keep its size; DOWN does nothing."""
     branches = [
         lambda x: _gauss(x, recipe.gauss_size, recipe.gauss_sigma),
         lambda x: _motion(x, recipe.motion_psf),
@@ -297,7 +308,7 @@ def _motion(x, psf):
     lengths = (fast_length(h + 2 * reach), fast_length(w + 2 * reach))
     padded = jnp.pad(x, ((0, 0), (reach, reach), (reach, reach)), mode="reflect")
     blurred = jnp.fft.irfft2(jnp.fft.rfft2(padded, lengths) * jnp.fft.rfft2(psf[None], lengths), lengths)
-    # The product wraps around; the pixels that the whole kernel reached from inside the padding are untouched by that.
+    # A product of spectra wraps around; the wrapped values fall only on pixels that are cut off here.
     return blurred[:, 2 * reach : 2 * reach + h, 2 * reach : 2 * reach + w]
 
 

@@ -1,11 +1,10 @@
 """The degradation of MSGAN in TensorFlow operations, for ``Dataset.map``: the twin of ``degrade.py``.
 
-The same recipe gives the same image to 1e-4 in either file (a test draws 200); the decisions on borders, filters,
-kernel cuts and clipping are written there. Recipes are drawn from the same distributions by TensorFlow's stateless
-generator, so the same seed gives other recipes than JAX does.
+The same recipe gives the same image to 1e-4 in both files (a test draws 200). ``degrade.py`` documents the decisions on
+borders, filters, kernel cuts and clipping. TensorFlow's stateless generator draws the recipes from the same
+distributions, but the same seed gives other recipes than in JAX.
 
-This is the one module that is TensorFlow throughout and imports it at its top: import the module where a tf.data
-pipeline is built, not before.
+This is the only module that imports TensorFlow at its top: import it where a tf.data pipeline is built, not before.
 """
 
 from __future__ import annotations
@@ -32,19 +31,20 @@ from jfsr.data.degrade import (
     odd_fit,
     resize_matrix,
 )
+from jfsr.geometry import HR_SIZE
 
 Recipe = dict[str, tf.Tensor]
 
 
-def sample_recipe(seed: tf.Tensor, *, size: int = 128, scale: int) -> Recipe:
-    """Draws the degradation of one HR image of ``size`` pixels (MSGAN, IV-D); a pure function of the seed, int32 [2].
+def sample_recipe(seed: tf.Tensor, *, size: int = HR_SIZE, scale: int) -> Recipe:
+    """The degradation of one HR image of ``size`` pixels (MSGAN, IV-D), a pure function of the seed, int32 [2].
 
     Returns:
-      The fields of ``degrade.Recipe`` by name. Kernels and noise that are off are not drawn: the kernel is then a
-      point, and the noise field is zero wherever it is not used.
+      The fields of ``degrade.Recipe`` by name. A motion kernel that is off is not drawn and is a single point; the
+      noise field is zero where nothing uses it.
 
     Raises:
-      ValueError: where the scale does not divide the size.
+      ValueError: the scale does not divide the size.
     """
     small = low_res_size(size, scale)
     seeds = tf.unstack(tf.random.split(seed, 3))
@@ -92,7 +92,7 @@ def sample_psf(seed: tf.Tensor, *, size: int) -> tf.Tensor:
     x = tf.zeros([], tf.complex64)
     v = tf.complex(tf.cos(2 * math.pi * angle), tf.sin(2 * math.pi * angle))
     path = []
-    # Unrolled while tracing: a tf.while_loop pays more for each of its steps than the arithmetic costs.
+    # Unrolled while tracing: each step of a tf.while_loop costs more than its arithmetic.
     for turn, push in zip(turns, pushes, strict=True):
         path.append(x)
         v = turn * v + push - pull * x
@@ -102,10 +102,10 @@ def sample_psf(seed: tf.Tensor, *, size: int) -> tf.Tensor:
 
 
 def apply_recipe(image: tf.Tensor, recipe: Recipe, *, scale: int) -> tf.Tensor:
-    """Degrades one image, float32 [h, w, 3] in [0, 1], as the recipe says: [h / scale, w / scale, 3] in [0, 1].
+    """One image, float32 [h, w, 3] in [0, 1], degraded by a recipe: [h / scale, w / scale, 3] in [0, 1].
 
     Raises:
-      ValueError: where the scale does not divide the image, or the image's size is unknown while tracing.
+      ValueError: the scale does not divide the image's sides, or they are unknown while tracing.
     """
     h, w = _static_size(image)
     small = low_res_size(h, scale), low_res_size(w, scale)
@@ -124,9 +124,9 @@ def apply_recipe(image: tf.Tensor, recipe: Recipe, *, scale: int) -> tf.Tensor:
 
 
 def degrade(image: tf.Tensor, seed: tf.Tensor, *, scale: int) -> tf.Tensor:
-    """Degrades one square image, float32 [h, h, 3] in [0, 1], by the recipe of its seed, int32 [2].
+    """One square image, float32 [h, h, 3] in [0, 1], degraded by the recipe of its seed, int32 [2].
 
-    A pipeline that gives every example the seed (seed, position) has results that do not depend on batches or order.
+    With the seed (seed, position) for every example, a pipeline's results do not depend on batches or their order.
     """
     h, w = _static_size(image)
     if h != w:
@@ -142,7 +142,7 @@ def clean_lr(hr: tf.Tensor, *, scale: int) -> tf.Tensor:
 
 
 def misalign(image: tf.Tensor, similarity: tf.Tensor) -> tf.Tensor:
-    """Turns, enlarges and moves one square image [n, n, 3] by (angle_deg, zoom, dx, dy), as ``degrade.misalign``."""
+    """One square image [n, n, 3] turned, enlarged and moved by (angle_deg, zoom, dx, dy), as ``degrade.misalign``."""
     n, width = _static_size(image)
     if n != width:
         raise ValueError(f"misalign needs square images, got {n}x{width}: crop them first")
@@ -196,7 +196,7 @@ def _splat(path, count, reach):
 
 
 def _run(x, steps, recipe):
-    """Carries out steps on one channels-first image whose size stays; DOWN means none."""
+    """One channels-first image after steps that keep its size; DOWN does nothing."""
     for step in steps:
         branches = [
             lambda x=x: _gauss(x, recipe["gauss_size"], recipe["gauss_sigma"]),

@@ -1,10 +1,10 @@
 """Random in-plane misalignment of the input face (MTUN, sec. 3.3 and 4.1), while the target stays upright.
 
 A **similarity** is float32 (angle_deg, zoom, dx, dy): the face is turned about the image's centre by ``angle_deg``
-(positive is clockwise as seen), enlarged by ``zoom``, and then moved by (dx, dy) pixels of the HR image. It is drawn
-here, from (seed, position) alone, so the host and the device path, and a resumed run, see the same one. The image is
-turned by :func:`turn` (8-bit, Pillow: evaluation), ``degrade.misalign`` (JAX) or ``degrade_tf.misalign`` (TensorFlow).
-What comes from outside the image is black.
+(positive is clockwise as seen), enlarged by ``zoom``, and then moved by (dx, dy) pixels of the HR image. :func:`draw`
+makes it from (seed, position) alone, so the host path, the device path and a resumed run use the same one. Three
+functions apply it to an image: :func:`turn` (8-bit, Pillow: evaluation), ``degrade.misalign`` (JAX) and
+``degrade_tf.misalign`` (TensorFlow). Pixels from outside the image are black.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from jfsr.data.records import Record, Source
+from jfsr.data.records import Pictures, Record
+from jfsr.geometry import HR_SIZE
 
 IDENTITY = (0.0, 1.0, 0.0, 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Ranges:
-    """What the similarities are drawn from.
+    """The ranges that similarities are drawn from.
 
     Attributes:
-      rotation_deg: angles of ± so many degrees.
-      shift: ± a fraction of the side, along either axis.
+      rotation_deg: largest angle, to either side.
+      shift: largest move along each axis, to either side, as a fraction of the image's side.
       zoom: (smallest, largest).
       upright: turn the targets upright first, see :class:`Upright`.
     """
@@ -39,14 +40,15 @@ class Ranges:
     upright: bool = False
 
 
-CONFIG = {"rotation_deg": float, "shift": float, "zoom": tuple, "upright": bool}  # of a method that misaligns
+# The config section data.misalign of a method that misaligns its input.
+CONFIG = {"rotation_deg": float, "shift": float, "zoom": tuple[float, ...], "upright": bool}
 
 
 def ranges(section: Any) -> Ranges | None:
-    """The ranges of the config section ``data.misalign``; None for a config without it.
+    """The ranges in the config section ``data.misalign``; None for a config without it.
 
     Raises:
-      ValueError: ranges that no face survives.
+      ValueError: a range is impossible, or so wide that it would destroy the face.
     """
     if not section:
         return None
@@ -60,8 +62,8 @@ def ranges(section: Any) -> Ranges | None:
     return out
 
 
-def draw(ranges: Ranges, *, seed: int, position: int, size: int = 128) -> Float[np.ndarray, "4"]:
-    """The similarity of one face: uniform within the ranges, the zoom in its logarithm."""
+def draw(ranges: Ranges, *, seed: int, position: int, size: int = HR_SIZE) -> Float[np.ndarray, "4"]:
+    """The similarity of the face at a position: uniform within the ranges; for the zoom, its logarithm is uniform."""
     u = np.random.default_rng([seed, 3, position]).uniform(-1.0, 1.0, 4)
     low, high = (math.log(z) for z in ranges.zoom)
     zoom = math.exp((low + high) / 2 + u[1] * (high - low) / 2)
@@ -76,23 +78,12 @@ def inverse(similarity: Float[np.ndarray, "4"]) -> Float[np.ndarray, "4"]:
     return np.array([-angle, 1 / zoom, -(cos * dx + sin * dy), sin * dx - cos * dy], np.float32)
 
 
-def move_points(
-    points_px: Float[np.ndarray, "n 2"], similarity: Float[np.ndarray, "4"], *, size: int
-) -> Float[np.ndarray, "n 2"]:
-    """Where points (x, y) of the upright image of ``size`` pixels lie in the misaligned one."""
-    angle, zoom, dx, dy = (float(v) for v in similarity)
-    cos, sin = zoom * math.cos(math.radians(angle)), zoom * math.sin(math.radians(angle))
-    centre = (size - 1) / 2
-    moved = (points_px - centre) @ np.array([[cos, sin], [-sin, cos]]) + centre + np.array([dx, dy])
-    return moved.astype(np.float32)
-
-
 def turn(image: UInt8[np.ndarray, "n n 3"], similarity: Float[np.ndarray, "4"]) -> UInt8[np.ndarray, "n n 3"]:
-    """Misaligns an 8-bit image by Pillow's bilinear interpolation."""
+    """The 8-bit image misaligned by a similarity, with Pillow's bilinear interpolation."""
     if tuple(similarity) == IDENTITY:
         return image
     side = len(image)
-    # Pillow wants the way back, in coordinates whose pixel centres are at halves.
+    # Pillow takes the inverse transform (output to input), in coordinates whose pixel centres are at halves.
     angle, zoom, dx, dy = (float(v) for v in inverse(similarity))
     cos, sin = zoom * math.cos(math.radians(angle)), zoom * math.sin(math.radians(angle))
     c = side / 2
@@ -104,18 +95,18 @@ def turn(image: UInt8[np.ndarray, "n n 3"], similarity: Float[np.ndarray, "4"]) 
 
 
 class Upright:
-    """A source whose faces are turned until the line from the mouth to the eyes is vertical, about that line's middle.
+    """Pictures turned so that the line from the mouth to the eyes is vertical; the middle of that line stays in place.
 
-    A face without its 5 landmarks stays as it is. The paper's HR faces are aligned; where a photograph keeps its own
-    tilt, no network can know which of it was the misalignment.
+    A face without its 5 landmarks stays as it is. The paper's HR faces are aligned. If a photograph kept its own tilt,
+    no network could know which part of the tilt is the misalignment.
 
     Args:
       source: uncropped faces; crop them after this.
     """
 
-    def __init__(self, source: Source):
+    def __init__(self, source: Pictures):
         self.source, self.name = source, source.name
-        self.skipped = getattr(source, "skipped", [])
+        self.skipped = source.skipped
 
     def __len__(self) -> int:
         """Number of records."""
@@ -131,9 +122,17 @@ class Upright:
         tilt = math.degrees(math.atan2(eyes[0] - mouth[0], mouth[1] - eyes[1]))
         return rotated(record, -tilt, (eyes + mouth) / 2)
 
+    def name_of(self, index: int) -> str:
+        """Name of a record, without decoding its picture."""
+        return self.source.name_of(index)
+
+    def report(self) -> str:
+        """What there is and what was skipped."""
+        return self.source.report()
+
 
 def rotated(record: Record, angle_deg: float, about: Float[np.ndarray, "2"]) -> Record:
-    """The record turned clockwise about a point; a detector's box loses its meaning."""
+    """The record turned clockwise about a point (x, y); the detector's box becomes unknown, as it would not fit."""
     cos, sin = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
     x, y = (float(v) + 0.5 for v in about)
     image = Image.fromarray(record["image"])
@@ -151,10 +150,10 @@ def rotated(record: Record, angle_deg: float, about: Float[np.ndarray, "2"]) -> 
 
 
 def _rolled(pose_deg: Float[np.ndarray, "3"], angle_deg: float) -> Float[np.ndarray, "3"]:
-    """Pose of a head in an image that is turned clockwise; in NumPy, as it runs in the pipeline's threads."""
+    """Pose of a head after its image is turned clockwise. In NumPy, because the pipeline's threads call it."""
     yaw, pitch, roll = np.radians(pose_deg.astype(np.float64))
     cy, sy, cp, sp, cr, sr = (f(a) for a in (-yaw, pitch, roll) for f in (np.cos, np.sin))
-    # geometry.rotation_from_pose, turned about the image's normal: y points down, so clockwise is a positive turn.
+    # geometry.rotation_from_pose in NumPy. y points down, so a clockwise turn about the image's normal is positive.
     R = np.array(
         [
             [cy * cr, -cy * sr, sy],

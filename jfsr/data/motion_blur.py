@@ -1,10 +1,10 @@
 """Motion-blur kernels of random camera trajectories (DeblurGAN, Kupyn et al. 2018, section 5, Algorithm 1).
 
-A point of unit speed starts in a random direction and is disturbed at every step by an occasional jerk backwards, by
-Gaussian shake and by a pull towards its start, all growing with the exposure parameter; the sensor integrates a first
-part of its path. DeblurGAN's program takes 2000 steps along 60 pixels. Here a step stands for 20 of those: the pull
-and the probability of a jerk are 20 times as large, the shake (a random walk) sqrt(20) times. ``tests/test_degrade.py``
-holds the kernels' size to that of the 2000-step program.
+A point of unit speed starts in a random direction. At every step it is disturbed by an occasional jerk backwards, by
+Gaussian shake, and by a pull towards its start; all grow with the exposure parameter. The sensor integrates the first
+part of the path. DeblurGAN's program takes 2000 steps along 60 pixels. Here one step stands for 20 of those: the pull
+and the probability of a jerk are 20 times as large, the shake (a random walk) sqrt(20) times as large.
+``tests/data/test_degrade.py`` checks the kernels' size against that of the 2000-step program.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ STEPS = 100
 SOURCE_STEPS = 2000
 SOURCE_LENGTH_PX = 60.0
 MERGED = SOURCE_STEPS / STEPS
-# create_PSF draws the exposure parameter from this list, blur_image one of these parts of the path.
+# DeblurGAN's create_PSF draws the exposure parameter from this list ("explosure" is its spelling); its blur_image draws
+# how many steps of the path the sensor sees.
 EXPLOSURE = (0.01, 0.009, 0.008, 0.007, 0.005, 0.003)
 EXPOSED = (STEPS // 10, STEPS // 2, STEPS)
 MAX_PULL, MAX_JERK, MAX_SHAKE = 0.7, 0.2, 10.0
 
 
 def psf_reach(size: int) -> int:
-    """Half the length of a trajectory in pixels for images of ``size`` pixels; the kernel is 2·reach + 1 wide."""
-    # DEVIATES: paths are 30 px long in a 31 px kernel for 128 px faces; DeblurGAN's 60 in 64 are for 256 px crops.
+    """Half the length of a path in pixels, for images of ``size`` pixels; the kernel is 2·reach + 1 pixels wide."""
+    # DEVIATES: for 128 px faces, paths are 30 px long in a 31 px kernel; DeblurGAN has 60 px in 64 for 256 px crops.
     return max(1, size * 15 // 128)
 
 
@@ -36,10 +37,10 @@ def sample_psf(key: PRNGKeyArray | UInt32[Array, "2"], *, size: int) -> Float[Ar
 
     Args:
       key: PRNG key; the kernel is a pure function of it.
-      size: side of the HR image in pixels; sets the length of the path (30 px at 128).
+      size: side of the HR image in pixels; decides the length of the path (30 px at 128).
 
     Returns:
-      Non-negative kernel of k = 2·psf_reach(size) + 1 pixels with sum 1 and its centre of mass in the middle.
+      Non-negative kernel, k = 2·psf_reach(size) + 1 pixels wide, with sum 1 and its centre of mass in the middle.
     """
     keys = jax.random.split(key, 4)
     pull, jerk, shake, angle, exposure, exposed = jax.random.uniform(keys[0], (6,))
@@ -67,12 +68,12 @@ def sample_psf(key: PRNGKeyArray | UInt32[Array, "2"], *, size: int) -> Float[Ar
 def _splat(path, count, reach):
     """Bilinear splat of the first ``count`` points (complex, x + iy, source pixels) into a kernel of sum 1."""
     share = (jnp.arange(STEPS) < count) / count
-    # DEVIATES: the kernel's centre of mass is in the middle; DeblurGAN centres the bounding box of the whole path.
-    # Its shorter exposures shift the image by up to half a path, and LR would no longer lie under HR. No point of a
-    # path is farther than half its length from the centre of mass, so the canvas holds every path.
+    # DEVIATES: the kernel's centre of mass is in the middle; DeblurGAN centres the bounding box of the complete path.
+    # DeblurGAN's shorter exposures shift the image by up to half a path; LR would then no longer be aligned with HR.
+    # No point of a path is farther from the centre of mass than half the path's length, so every path fits the kernel.
     path = (path - jnp.sum(share * path)) * (2 * reach / SOURCE_LENGTH_PX)
     grid = jnp.arange(-reach, reach + 1)[None]
-    # The hat function is the bilinear weight of a pixel, so the splat is one matrix product.
+    # The hat function is a pixel's bilinear weight, so the splat is one matrix product.
     rows = jnp.maximum(0.0, 1 - jnp.abs(path.imag[:, None] - grid))
     columns = jnp.maximum(0.0, 1 - jnp.abs(path.real[:, None] - grid))
     psf = jnp.matmul((share[:, None] * rows).T, columns, precision=lax.Precision.HIGHEST)

@@ -1,4 +1,4 @@
-"""The only two ways in which data reaches a network: :func:`train_batches` and :func:`eval_batches`.
+"""The only two ways that data reaches a network: :func:`train_batches` and :func:`eval_batches`.
 
 A batch is a dict of NumPy arrays:
 
@@ -7,12 +7,12 @@ A batch is a dict of NumPy arrays:
     pose_deg        float32 [b, 3], NaN = unknown        identity    int32 [b], -1 = unknown; unique across sources
     landmarks_px    float32 [b, 68, 2], NaN = unknown    visible     bool [b, 68]
     position        int32 [b], the number of the example since the run began
-    similarity      float32 [b, 4], how the face that ``lr`` shows is misaligned; absent without ``data.misalign``
+    similarity      float32 [b, 4], how the face in ``lr`` is misaligned; absent without ``data.misalign``
 
-``hr`` and the labels are those of the upright face: see :mod:`jfsr.data.misalign`.
+``hr`` and the labels always show the face before it is misaligned, see :mod:`jfsr.data.misalign`.
 
-Which face stands at a position, how it is cropped, flipped and degraded, is a pure function of (seed, position): a run
-that resumes at step k sees what the straight run saw.
+The face at a position and its crop, flip and degradation are a pure function of (seed, position). So a run that resumes
+at step k sees the same batches as a run without interruption.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ from jfsr.data import datasets, misalign, records
 from jfsr.data.crops import Cropped
 from jfsr.data.datasets import building, folder, official, synthetic_heads
 from jfsr.data.records import BadRecord, Record
-
-SIZE = 128
+from jfsr.geometry import HR_SIZE
 
 DATASETS = ("folder", "synthetic_heads", *datasets.NAMES)
 
@@ -51,28 +50,30 @@ CONFIG = {
     "val": {"source": SOURCE},
 }
 
-IDENTITIES = 2**24  # room for each source's people, so that no two sources share a number
-BLOCK = 120  # positions in which the sources appear exactly by their weights
+IDENTITIES = 2**24  # identity numbers reserved for each source, so that no two sources share one
+BLOCK = 120  # about so many positions form a block, in which each source has its share by weight
 
 
 def open_source(source: Any, *, upright: bool = False) -> Cropped:
-    """Opens one source as its config section says (dataset, dir, split, crop, margin): cropped faces of 128×128.
+    """The faces of one source, cropped to 128×128, as its config section says.
 
     Args:
-      source: the section.
+      source: the section: dataset, dir, split, crop, margin.
       upright: turn the faces upright before the crop, see :class:`jfsr.data.misalign.Upright`.
 
     Raises:
-      ValueError: unknown data set, no folder given, or what the source finds wrong.
+      ValueError: the data set is unknown, its folder is missing or not named, or its files have a fault.
     """
-    faces = open_pictures(source.dataset, source.dir, source.split)
-    if getattr(faces, "skipped", None):
-        logging.warning("%s", faces.report())
-    return Cropped(misalign.Upright(faces) if upright else faces, rule=source.crop, margin=source.margin, size=SIZE)
+    pictures = open_pictures(source.dataset, source.dir, source.split)
+    if pictures.skipped:
+        logging.warning("%s", pictures.report())
+    if upright:
+        pictures = misalign.Upright(pictures)
+    return Cropped(pictures, rule=source.crop, margin=source.margin, size=HR_SIZE)
 
 
-def open_pictures(dataset: str, dir: str = "", split: str = "") -> Any:
-    """The whole pictures of a data set: the user's folder, or what was built or rendered where no folder is given."""
+def open_pictures(dataset: str, dir: str = "", split: str = "") -> records.Pictures:
+    """The uncropped pictures of a data set: from the user's folder, or, if ``dir`` is '', as built or rendered."""
     if dataset == "folder":
         if not dir:
             raise ValueError(
@@ -102,19 +103,20 @@ def train_batches(
 
     Args:
       data: the config section ``data``: ``sources`` (mixed by their weights), ``flip`` probability, ``jitter`` of the
-        crop, ``shuffle``, ``degradation`` ('paper' or 'bicubic'), ``degrade_on`` ('host': tf.data gives ``lr``;
-        'device': it does not). Optional: ``rotate_deg``, faces are turned by up to ± so much before the crop, with
-        their labels (not for crops by a detector's box); ``misalign``, the ranges of :mod:`jfsr.data.misalign`:
-        ``lr`` is then made from the misaligned face, or 'device' is to do so by the batch's ``similarity``.
-      scale: HR over LR size.
+        crop, ``shuffle``, ``degradation`` ('paper' or 'bicubic'), ``degrade_on`` ('host': tf.data makes ``lr``;
+        'device': the batch has no ``lr``). Optional: ``rotate_deg``, each face is turned by a random angle of up to
+        ± that many degrees before the crop, together with its labels (not for crops by a detector's box);
+        ``misalign``, ranges as in :mod:`jfsr.data.misalign`: ``lr`` shows the misaligned face, and with 'device' the
+        training step misaligns it by the batch's ``similarity``.
+      scale: HR size over LR size.
       batch: global batch size; this process gets its contiguous slice of ``batch / process_count``.
-      seed: with the position, decides everything.
-      start_step: the first step wanted.
-      process_index: which slice.
+      seed: decides everything, together with the position.
+      start_step: the first step.
+      process_index: number of this process's slice.
       process_count: how many processes share a batch.
 
     Raises:
-      ValueError: a batch that the processes cannot share, an unknown option, a source that cannot be opened.
+      ValueError: the processes cannot share the batch evenly, an option is unknown, or a source cannot be opened.
     """
     if batch % process_count:
         raise ValueError(f"train.batch is {batch}, which {process_count} processes cannot share evenly")
@@ -140,34 +142,34 @@ def train_batches(
 def eval_batches(
     source: records.Source, *, scale: int, batch: int, limit: int | None = None, ranges: misalign.Ranges | None = None
 ) -> Iterator[dict[str, Any]]:
-    """All faces of a source once, in order; the last batch is padded with its last face.
+    """Every face of a source once, in order; the last batch is padded with copies of its last face.
 
-    The low resolution is PIL's antialiased bicubic of the 8-bit HR face, 8-bit itself: what a user's file would hold.
-    TensorFlow is not imported.
+    The low resolution is PIL's antialiased bicubic reduction of the 8-bit HR face and has 8 bits itself, like a user's
+    file. TensorFlow is not imported.
 
     Args:
       source: 128×128 faces.
-      scale: HR over LR size; no ``lr`` if 1.
+      scale: HR size over LR size; with 1 there is no ``lr``.
       batch: faces in each batch.
-      limit: only the first so many.
-      ranges: misalign the input within them (:mod:`jfsr.data.misalign`), by a similarity that depends on the face's
-        name alone. None: not at all.
+      limit: only the first ``limit`` faces.
+      ranges: misalign the input within these ranges (:mod:`jfsr.data.misalign`), by a similarity that depends only on
+        the face's name. None: the input is not misaligned.
 
     Yields:
       Batches with ``mask`` bool [b], False on padding, and ``names``, a list of b. ``position`` is the index in the
-      source. A picture that cannot be decoded is left out, and named in the log.
+      source. A picture that cannot be decoded is left out, and the log names it.
 
     Raises:
-      ValueError: not one face can be read, or a record lacks what its crop needs.
+      ValueError: no face can be read, or a record lacks a label that its crop needs.
     """
     count = len(source) if limit is None else min(limit, len(source))
     chunk: list[tuple[int, Record]] = []
-    last_fault, empty = "the source is empty", True
+    last_error, empty = "the source is empty", True
     for index in range(count):
         try:
             chunk.append((index, source[index]))
         except BadRecord as error:
-            last_fault = str(error)
+            last_error = str(error)
             logging.warning("left out of the evaluation: %s", error)
         if len(chunk) == batch:
             yield _evaluation_batch(chunk, scale, batch, ranges)
@@ -175,7 +177,7 @@ def eval_batches(
     if chunk:
         yield _evaluation_batch(chunk, scale, batch, ranges)
     elif empty:
-        raise ValueError(f"no face of {source.name} can be read: {last_fault}")
+        raise ValueError(f"no face of {source.name} can be read: {last_error}")
 
 
 def _evaluation_batch(
@@ -183,19 +185,19 @@ def _evaluation_batch(
 ) -> dict[str, Any]:
     real = len(chunk)
     indices, faces = zip(*(chunk + chunk[-1:] * (batch - real)), strict=True)
-    out: dict[str, Any] = {k: np.stack([r[k] for r in faces]) for k in records.LABELS}
-    images = [r["image"] for r in faces]
+    out: dict[str, Any] = {k: np.stack([face[k] for face in faces]) for k in records.LABELS}
+    images = [face["image"] for face in faces]
     out["hr"] = np.stack(images).astype(np.float32) / 255.0
     if ranges:
-        # By name, so that a face is turned the same way whichever others are scored with it.
-        numbers = [zlib.crc32(r["name"].encode()) for r in faces]
-        out["similarity"] = np.stack([misalign.draw(ranges, seed=0, position=i, size=SIZE) for i in numbers])
+        # By name: the misalignment of a face must not depend on the other faces that are scored with it.
+        numbers = [zlib.crc32(face["name"].encode()) for face in faces]
+        out["similarity"] = np.stack([misalign.draw(ranges, seed=0, position=i) for i in numbers])
         images = [misalign.turn(x, s) for x, s in zip(images, out["similarity"], strict=True)]
     if scale > 1:
         out["lr"] = np.stack([low_resolution(x, scale) for x in images]).astype(np.float32) / 255.0
     out["position"] = np.array(indices, np.int32)
     out["mask"] = np.arange(batch) < real
-    out["names"] = [r["name"] for r in faces]
+    out["names"] = [face["name"] for face in faces]
     return out
 
 
@@ -209,10 +211,11 @@ def low_resolution(image: np.ndarray, scale: int) -> np.ndarray:
 
 
 class Mixture:
-    """Which record stands at a position: sources by weight, each in a new random order every epoch.
+    """The record at a position: sources are mixed by weight, each in a new random order every epoch.
 
-    Every ``BLOCK`` positions hold each source by its weight, rounded, in random order; so the rank of a position within
-    its source, and with it the record, is known without replaying what came before.
+    Positions form blocks of about ``BLOCK``. Every block has the same number of positions for each source, its weight's
+    share, in random order. So the rank of a position within its source, and with it the record, is known without
+    replaying earlier positions.
     """
 
     def __init__(
@@ -226,14 +229,9 @@ class Mixture:
         jitter: float,
         rotate_deg: float = 0.0,
     ):
-        self.rotate_deg = rotate_deg
-        self.sources, self.seed, self.shuffle, self.flip, self.jitter = (
-            list(sources.values()),
-            seed,
-            shuffle,
-            flip,
-            jitter,
-        )
+        self.sources = list(sources.values())
+        self.seed, self.shuffle = seed, shuffle
+        self.flip, self.jitter, self.rotate_deg = flip, jitter, rotate_deg
         for name, source in sources.items():
             if not len(source):
                 raise ValueError(f"the source data.sources.{name} is empty")
@@ -242,7 +240,7 @@ class Mixture:
             raise ValueError(f"weights of data.sources must be positive: {dict(weights)}")
         self.counts = np.maximum(1, np.round(share / share.sum() * BLOCK).astype(int))
         self.pattern = np.repeat(np.arange(len(self.counts)), self.counts)
-        self.lost: dict[tuple[int, int], str] = {}
+        self.lost: dict[tuple[int, int], str] = {}  # (source, index) -> the fault of a picture that cannot be read
         self._order = functools.lru_cache(maxsize=2 * len(self.counts))(self._order_of_epoch)
         self._block = functools.lru_cache(maxsize=4)(self._order_of_block)
 
@@ -256,9 +254,9 @@ class Mixture:
         return source, int(self._order(source, epoch)[place])
 
     def record(self, position: int) -> Record:
-        """The cropped, jittered, perhaps turned and perhaps mirrored record of a position.
+        """The record of a position: cropped with jitter; turned and mirrored at random if the options say so.
 
-        A picture that cannot be decoded is replaced by the next good one of its source, and named in the log once.
+        The next good picture of the same source replaces one that cannot be decoded, and the log names that one once.
         """
         which, index = self.locate(position)
         source = self.sources[which]
@@ -310,7 +308,7 @@ def _stream(
     tf.config.set_visible_devices([], "GPU")  # the accelerator belongs to JAX
     share = batch // processes
     shapes = {
-        "hr": ((SIZE, SIZE, 3), tf.uint8),
+        "hr": ((HR_SIZE, HR_SIZE, 3), tf.uint8),
         "pose_deg": ((3,), tf.float32),
         "identity": ((), tf.int32),
         "landmarks_px": ((68, 2), tf.float32),
@@ -321,7 +319,7 @@ def _stream(
         shapes["similarity"] = ((4,), tf.float32)
 
     faults: list[Exception] = []
-    failure = tf.errors.OpError  # looked up now: when the interpreter ends, TensorFlow may be gone before we are
+    failure = tf.errors.OpError  # looked up now: at exit, TensorFlow may be unloaded before this generator is closed
 
     def read(position):
         try:
@@ -329,13 +327,13 @@ def _stream(
         except Exception as error:
             faults.append(error)
             raise
-        drawn = [misalign.draw(ranges, seed=seed, position=int(position), size=SIZE)] if ranges else []
+        drawn = [misalign.draw(ranges, seed=seed, position=int(position))] if ranges else []
         return [record["image"], *(record[k] for k in records.LABELS), *drawn]
 
     def load(count):
         position = (count // share) * batch + process * share + count % share
-        parts = tf.numpy_function(read, [position], [t for _, t in shapes.values()])
-        out = {k: tf.ensure_shape(x, shape) for (k, (shape, _)), x in zip(shapes.items(), parts, strict=True)}
+        arrays = tf.numpy_function(read, [position], [dtype for _, dtype in shapes.values()])
+        out = {k: tf.ensure_shape(x, shape) for (k, (shape, _)), x in zip(shapes.items(), arrays, strict=True)}
         out["hr"] = tf.cast(out["hr"], tf.float32) / 255.0
         out["position"] = tf.cast(position, tf.int32)
         if scale > 1 and data.degrade_on == "host":
@@ -353,6 +351,6 @@ def _stream(
     try:
         yield from dataset.as_numpy_iterator()
     except failure:
-        if faults:  # what the source said, rather than TensorFlow's account of it
+        if faults:  # the source's own error says more than TensorFlow's
             raise faults[0] from None
         raise

@@ -1,6 +1,6 @@
-"""One face on the host: what every source gives and what the pipelines batch.
+"""One face on the host: the record that every source gives and that the pipelines batch.
 
-A **record** is a dict of
+A **record** is a dict with
 
     image           uint8 [h, w, 3] RGB
     pose_deg        float32 [3] (yaw, pitch, roll), NaN = unknown
@@ -9,10 +9,10 @@ A **record** is a dict of
     landmarks5_px   float32 [5, 2]: eyes, nose, mouth corners; NaN = unknown
     visible         bool [68], False = hidden or unknown
     box_px          float32 [4] (x0, y0, x1, y1), a detector's box in pixel edges; NaN = unknown
-    name            str, names the file or the index in messages and tables
+    name            str, the file or the index; messages and tables use it
 
-A **source** is a sequence of records with a ``name``: ``len(source)``, ``source[i]``. It raises :class:`BadRecord` for
-one that cannot be read.
+A **source** (:class:`Source`) is a sequence of records. **Pictures** (:class:`Pictures`) are a source whose records are
+the uncropped pictures of a data set or a folder; they also know their names and what they left out.
 """
 
 from __future__ import annotations
@@ -33,13 +33,38 @@ class BadRecord(ValueError):  # noqa: N818 - it is the record that is bad
 
 @runtime_checkable
 class Source(Protocol):
-    """A sequence of records."""
+    """A sequence of records.
+
+    Attributes:
+      name: for messages and reports.
+    """
 
     name: str
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> Record: ...
+    def __getitem__(self, index: int) -> Record:
+        """One record; BadRecord if it cannot be read. Several threads may call it."""
+        ...
+
+
+@runtime_checkable
+class Pictures(Source, Protocol):
+    """The uncropped pictures of one data set or folder.
+
+    Attributes:
+      skipped: (name, reason) of each picture left out so far; reading may add to it.
+    """
+
+    skipped: list[tuple[str, str]]
+
+    def name_of(self, index: int) -> str:
+        """Name of a record, without decoding its picture."""
+        ...
+
+    def report(self) -> str:
+        """Lines for people: what there is and what was skipped, by reason."""
+        ...
 
 
 def new_record(image: np.ndarray, name: str) -> Record:
@@ -60,6 +85,12 @@ def five_points(landmarks_px: np.ndarray) -> np.ndarray:
     """Eyes, nose tip and mouth corners of 68 iBUG landmarks, [5, 2]."""
     p = landmarks_px
     return np.stack([p[36:42].mean(0), p[42:48].mean(0), p[30], p[48], p[54]]).astype(np.float32)
+
+
+def landmark_labels(landmarks_px: np.ndarray) -> dict[str, np.ndarray]:
+    """The labels that 68 landmarks give a record: a point counts as visible where its coordinates are known."""
+    visible = np.isfinite(landmarks_px).all(-1)
+    return {"landmarks_px": landmarks_px, "landmarks5_px": five_points(landmarks_px), "visible": visible}
 
 
 def mirror(record: Record) -> Record:

@@ -257,23 +257,23 @@ def comparison(
 
     Args:
       lr: low resolution.
-      images: 'bicubic', 'original' and, where there is a system, 'ours', by method.
+      images: 'bicubic', 'original' and, where there is a system, 'ours', by row of the table.
       poses_deg: the reading of each; no axes without it.
       true_deg: the labels, under the LR picture.
       cell: side in pixels of a picture.
     """
-    methods = [method for method in ("bicubic", "ours", "original") if method in images]
+    versions = [version for version in ("bicubic", "ours", "original") if version in images]
     rows, captions = [], []
     for i in range(len(lr)):
         label = "" if true_deg is None or np.isnan(true_deg[i]).all() else f"true {_angles(true_deg[i])}"
         row, under = [lr[i]], [label]
-        for method in methods:
-            picture = _fit(images[method][i], cell)
-            row.append(draw_axes(picture, poses_deg[method][i]) if poses_deg else picture)
-            under.append(_angles(poses_deg[method][i]) if poses_deg else "")
+        for version in versions:
+            picture = _fit(images[version][i], cell)
+            row.append(draw_axes(picture, poses_deg[version][i]) if poses_deg else picture)
+            under.append(_angles(poses_deg[version][i]) if poses_deg else "")
         rows.append(row)
         captions.append(under)
-    head = [f"LR {lr.shape[1]} px", *(LABELS[method] for method in methods)]
+    head = [f"LR {lr.shape[1]} px", *(LABELS[version] for version in versions)]
     return grid(rows, head=head, captions=captions if poses_deg else (), cell=cell)
 
 

@@ -1,4 +1,4 @@
-"""Plots by matplotlib: distributions and curves, one colour a method; uint8 pictures, no files, no window."""
+"""Plots by matplotlib: distributions and curves, one colour a row; uint8 pictures, no files, no window."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ OTHERS = ("#3b8f5a", "#8659a8", "#c2569a", "#2d9a9a", "#7a5a3a")  # further syst
 
 
 def error_distribution(errors_deg: Mapping[str, Float[np.ndarray, "n 3"]], *, limit_deg: float = 40.0) -> Picture:
-    """Distribution of the pose errors of yaw, pitch and roll by method (Fig. 9): density above, cumulative below.
+    """Distribution of the pose errors of yaw, pitch and roll by row (Fig. 9): density above, cumulative below.
 
     Args:
-      errors_deg: absolute errors by method; rows with NaN are left out.
+      errors_deg: absolute errors by row; rows with NaN are left out.
       limit_deg: right end of the axis; what lies beyond is counted in the cumulative curves, and piled up in the
         last bin of the densities.
     """
@@ -29,16 +29,16 @@ def error_distribution(errors_deg: Mapping[str, Float[np.ndarray, "n 3"]], *, li
     edges, looks = np.linspace(0.0, limit_deg, 21), styles(errors_deg)
     for k, angle in enumerate(POSE_NAMES):
         density, cumulative = axes[:, k]
-        for method, errors in errors_deg.items():
+        for row, errors in errors_deg.items():
             values = errors[np.isfinite(errors).all(-1), k]
             if not len(values):
                 continue
             share = np.histogram(np.minimum(values, limit_deg), edges)[0] / len(values)
-            density.stairs(100 * share, edges, **looks[method])
-            density.stairs(100 * share, edges, fill=True, color=looks[method]["color"], alpha=0.10)
+            density.stairs(100 * share, edges, **looks[row])
+            density.stairs(100 * share, edges, fill=True, color=looks[row]["color"], alpha=0.10)
             x = np.concatenate([[0.0], np.sort(values), [max(limit_deg, values.max())]])
             share = 100 * np.minimum(np.arange(len(x)), len(values)) / len(values)
-            cumulative.step(x, share, where="post", **looks[method], label=label(method))
+            cumulative.step(x, share, where="post", **looks[row], label=label(row))
         density.set_title(angle, fontsize=11)
         cumulative.set(xlabel="absolute error, °", xlim=(0, limit_deg), ylim=(0, 100))
     axes[0, 0].set_ylabel(f"faces per {edges[1]:g}°, %")
@@ -49,16 +49,16 @@ def error_distribution(errors_deg: Mapping[str, Float[np.ndarray, "n 3"]], *, li
 
 
 def roc(curves: Mapping[str, tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]]) -> Picture:
-    """ROC curves by method: true accepts over false accepts, the latter on a log scale.
+    """ROC curves by row: true accepts over false accepts, the latter on a log scale.
 
     Args:
-      curves: (false accept rate, true accept rate) by method, as of :func:`jfsr.recognition.roc`.
+      curves: (false accept rate, true accept rate) by row, as of :func:`jfsr.recognition.roc`.
     """
     figure = canvas(6.0, 4.5)
     panel = figure.subplots()
     looks, least = styles(curves), min(float(far[far > 0].min()) for far, _ in curves.values())
-    for method, (far, tar) in curves.items():
-        panel.step(np.maximum(far, least), 100 * tar, where="post", label=label(method), **looks[method])
+    for row, (far, tar) in curves.items():
+        panel.step(np.maximum(far, least), 100 * tar, where="post", label=label(row), **looks[row])
     panel.set(xscale="log", xlim=(least, 1), ylim=(0, 100))
     panel.set(xlabel="false accepts", ylabel="true accepts, %")
     panel.legend(frameon=False, loc="lower right", fontsize=9)
@@ -66,21 +66,21 @@ def roc(curves: Mapping[str, tuple[Float[np.ndarray, " k"], Float[np.ndarray, " 
 
 
 def similarities(scores: Mapping[str, tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]]) -> Picture:
-    """Distributions of the pairs' cosines, one panel a method: the same person filled, two people as an outline.
+    """Distributions of the pairs' cosines, one panel a row: the same person filled, two people as an outline.
 
     Args:
-      scores: (similarity, same) by method.
+      scores: (similarity, same) by row.
     """
     figure = canvas(3.4 * len(scores), 3.2)
     panels = np.atleast_1d(figure.subplots(1, len(scores), sharex=True, sharey=True))
     low = min(float(similarity.min()) for similarity, _ in scores.values())
     edges, looks = np.linspace(min(low, 0.0), 1.0, 41), styles(scores)
-    for panel, (method, (similarity, same)) in zip(panels, scores.items(), strict=True):
+    for panel, (row, (similarity, same)) in zip(panels, scores.items(), strict=True):
         for kind, filled, who in ((same, True, "same person"), (~same, False, "two people")):
             share = np.histogram(similarity[kind], edges)[0] / max(int(kind.sum()), 1)
-            look = {"fill": filled, "color": looks[method]["color"], "alpha": 0.45 if filled else 1.0}
+            look = {"fill": filled, "color": looks[row]["color"], "alpha": 0.45 if filled else 1.0}
             panel.stairs(100 * share, edges, label=who, **look)
-        panel.set_title(label(method), fontsize=11)
+        panel.set_title(label(row), fontsize=11)
         panel.set_xlabel("cosine")
         panel.legend(frameon=False, fontsize=8)
     panels[0].set_ylabel("pairs, %")
@@ -88,10 +88,10 @@ def similarities(scores: Mapping[str, tuple[Float[np.ndarray, " n"], Bool[np.nda
 
 
 def densities(panels: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]], *, xlabel: str) -> Picture:
-    """Distributions of one number by method, with their means dotted; panels share bins and axes.
+    """Distributions of one number by row, with their means dotted; panels share bins and axes.
 
     Args:
-      panels: title -> method -> values.
+      panels: title -> row -> values.
       xlabel: what the number is.
     """
     figure, axes = _panels(len(panels), width=4.6, height=3.6)
@@ -102,12 +102,12 @@ def densities(panels: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]], *, xl
         low, high = low - 0.5, high + 0.5
     edges, highest = np.linspace(low, high, int(np.clip(2 * np.sqrt(most), 10, 50)) + 1), 0.0
     for panel, (title, of) in zip(axes, panels.items(), strict=True):
-        for method, look in styles(of).items():
-            share = 100 * np.histogram(of[method], edges)[0] / len(of[method])
+        for row, look in styles(of).items():
+            share = 100 * np.histogram(of[row], edges)[0] / len(of[row])
             highest = max(highest, float(share.max()))
-            panel.stairs(share, edges, label=label(method), **look)
+            panel.stairs(share, edges, label=label(row), **look)
             panel.stairs(share, edges, fill=True, color=look["color"], alpha=0.10)
-            panel.axvline(float(of[method].mean()), ymax=0.77, ls=":", **{**look, "lw": 1.2})
+            panel.axvline(float(of[row].mean()), ymax=0.77, ls=":", **{**look, "lw": 1.2})
         panel.set_title(title, fontsize=11)
         panel.set_xlabel(xlabel)
         panel.legend(frameon=False, fontsize=9, ncols=2, loc="upper center")
@@ -116,17 +116,17 @@ def densities(panels: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]], *, xl
 
 
 def spectra(panels: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]], *, ylabel: str) -> Picture:
-    """Falling spectra by method on a log scale (MSGAN Fig. 14); what is 0 has no place on it and is left out.
+    """Falling spectra by row on a log scale (MSGAN Fig. 14); what is 0 has no place on it and is left out.
 
     Args:
-      panels: title -> method -> values, the first being the largest.
+      panels: title -> row -> values, the first being the largest.
       ylabel: what the values are.
     """
     figure, axes = _panels(len(panels), width=4.8, height=3.8)
     for panel, (title, of) in zip(axes, panels.items(), strict=True):
-        for method, look in styles(of).items():
-            values = np.where(of[method] > 0, of[method], np.nan)
-            panel.plot(np.arange(1, len(values) + 1), values, label=label(method), **look)
+        for row, look in styles(of).items():
+            values = np.where(of[row] > 0, of[row], np.nan)
+            panel.plot(np.arange(1, len(values) + 1), values, label=label(row), **look)
         panel.set(yscale="log", xlabel="dimension, by size")
         panel.set_title(title, fontsize=11)
         panel.legend(frameon=False, fontsize=9, loc="lower left")
@@ -154,15 +154,15 @@ def against_size(sizes_px: Sequence[int], curves: Mapping[str, Float[np.ndarray,
 
 
 def bars(groups: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]]) -> Picture:
-    """Mean of a number by method with its 95 % bootstrap interval, a panel each (IAFSR Fig. 5).
+    """Mean of a number by row with its 95 % bootstrap interval, a panel each (IAFSR Fig. 5).
 
     Args:
-      groups: what a number is -> method -> values, one a face.
+      groups: what a number is -> row -> values, one a face.
     """
     figure, axes = _panels(len(groups), width=4.2, height=3.4, one_x=False, one_y=False)
     for panel, (what, of) in zip(axes, groups.items(), strict=True):
-        for i, (method, look) in enumerate(styles(of).items()):
-            mean, low, high, _ = metrics.bootstrap(of[method])
+        for i, (row, look) in enumerate(styles(of).items()):
+            mean, low, high, _ = metrics.bootstrap(of[row])
             panel.bar(i, mean, width=0.65, color=look["color"], alpha=0.85)
             panel.errorbar(i, mean, [[mean - low], [high - mean]], color="#24242b", lw=1.2, capsize=3)
             panel.annotate(f"{mean:.3g}", (i, high), (0, 3), textcoords="offset points", ha="center", fontsize=9)
@@ -202,17 +202,17 @@ def sweeps(
     return render(figure)
 
 
-def label(method: str) -> str:
-    """What people read: our name of a method, or a further system's own."""
-    return LABELS.get(method, method)
+def label(row: str) -> str:
+    """What people read: our name of a row, or a further system's own."""
+    return LABELS.get(row, row)
 
 
-def styles(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Colour and width of each method's line, the same in every figure; further systems take theirs in order."""
-    methods = list(methods)
-    others = [method for method in methods if method not in COLOURS]
-    colours = COLOURS | {method: OTHERS[i % len(OTHERS)] for i, method in enumerate(others)}
-    return {method: {"color": colours[method], "lw": 2.0 if method == "ours" else 1.5} for method in methods}
+def styles(rows: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Colour and width of each row's line, the same in every figure; further systems take theirs in order."""
+    rows = list(rows)
+    others = [row for row in rows if row not in COLOURS]
+    colours = COLOURS | {row: OTHERS[i % len(OTHERS)] for i, row in enumerate(others)}
+    return {row: {"color": colours[row], "lw": 2.0 if row == "ours" else 1.5} for row in rows}
 
 
 def _panels(count: int, *, width: float, height: float, one_x: bool = True, one_y: bool = True) -> tuple[Any, Any]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Callable, Mapping
+import json
+import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 
-from jfsr import recognition
+from jfsr import files, recognition
 from jfsr.drawing import figures, plots
-from jfsr.evals.faces import Faces
-from jfsr.evals.pose import Read
+from jfsr.evals.faces import Faces, Line
+from jfsr.evals.pose import PoseProgram
 from jfsr.geometry import POSE_NAMES
-from jfsr.tables import columns
-from jfsr.tables.columns import Rows, Table
+from jfsr.tables import summary
+from jfsr.tables.columns import Table
 from jfsr.tables.results import Result
 from jfsr.tables.scoring import Scored
 
@@ -48,36 +50,35 @@ CAPTION = (
 GLOWS = "Estimated heatmaps: eyes red, nose green, mouth blue, chin yellow; the original is the upright face."
 DOTS = "Green: landmarks found in the low resolution, by arg-max; red: the labels. Below: NMSE."
 SHOWN = 6  # faces in a picture
-SHOWN_METHODS = ("original", "bicubic", "ours")  # in the pictures
+SHOWN_ROWS = ("original", "bicubic", "ours")  # in the pictures
 
 
-def pictures(
-    rows: Rows, restore: Callable[[np.ndarray], list[Faces]], read: Read | None
-) -> dict[str, tuple[figures.Picture, str]]:
-    """Heading -> (picture, caption): error distributions, faces at random, the worst by PSNR and by pose.
+def pictures(scored: Scored) -> dict[str, tuple[figures.Picture, str]]:
+    """Heading -> (picture, caption), drawn from a scored table: its lines, and for faces some faces restored again."""
+    draw = {"faces": face_pictures, "verification": pair_pictures}.get(scored.data.protocol.task)
+    return draw(scored) if draw else {}
 
-    Args:
-      rows: of :func:`jfsr.tables.columns.merge`.
-      restore: the faces of some positions, restored.
-      read: of :func:`jfsr.evals.pose.estimator`; without it no pose is drawn.
-    """
-    judged = columns.judged(rows)
-    score = lambda key: columns.column(rows, judged, key)
-    show = lambda positions: (_faces(restore(positions), read), CAPTION if read else "")
+
+def face_pictures(scored: Scored) -> dict[str, tuple[figures.Picture, str]]:
+    """Error distributions, faces at random, the worst by PSNR and by pose; components and landmarks where found."""
+    lines, read = scored.lines, scored.programs.get("pose")
+    subject = summary.subject_row(lines)
+    score = lambda key: summary.column(lines, subject, key)
+    show = lambda positions: (_faces(scored.faces_at(positions.tolist()), read), CAPTION if read else "")
     out = {}
-    errors = {m: np.stack([columns.column(rows, m, f"{a}_err") for a in POSE_NAMES], -1) for m in _shown(rows)}
-    if np.isfinite(errors[judged]).any():
+    errors = {r: np.stack([summary.column(lines, r, f"{a}_err") for a in POSE_NAMES], -1) for r in _shown(lines)}
+    if np.isfinite(errors[subject]).any():
         out["Pose errors"] = plots.error_distribution(errors), "Absolute errors over all faces, by angle."
-    some = np.random.default_rng(0).permutation(len(score("psnr")))[:SHOWN]
-    out["Faces at random"] = show(np.sort(some))
+    chosen = np.sort(np.random.default_rng(0).permutation(len(score("psnr")))[:SHOWN])
+    out["Faces at random"] = show(chosen)
     out["Worst by PSNR"] = show(_worst(-score("psnr")))
-    parts = restore(np.sort(some))
-    if all(p.components is not None for p in parts):
-        out["Facial components at random"] = _components(parts), GLOWS
+    batches = scored.faces_at(chosen.tolist())
+    if all(batch.components is not None for batch in batches):
+        out["Facial components at random"] = _components(batches), GLOWS
     if np.isfinite(score("nmse")).any():
-        out["Landmarks at random"] = _landmarks(restore(np.sort(some)), score("nmse")[np.sort(some)]), DOTS
+        out["Landmarks at random"] = _landmarks(batches, score("nmse")[chosen]), DOTS
         worst = _worst(score("nmse"))
-        out["Worst by landmarks"] = _landmarks(restore(worst), score("nmse")[worst]), DOTS
+        out["Worst by landmarks"] = _landmarks(scored.faces_at(worst.tolist()), score("nmse")[worst]), DOTS
     for key, heading in (("mae", "Worst by pose error"), ("shift", "Most moved from the reading of the original")):
         if np.isfinite(score(key)).any():
             out[heading] = show(_worst(score(key)))
@@ -85,36 +86,25 @@ def pictures(
     return out
 
 
-def pictures_of(scored: Scored) -> dict[str, tuple[figures.Picture, str]]:
-    """Heading -> (picture, caption) of what was scored, drawn from its rows and, for faces, from some faces again."""
-    if scored.restore:
-        return pictures(scored.rows, scored.restore, scored.read)
-    return pair_pictures(scored.rows) if any("pair" in row for row in scored.rows[:1]) else {}
-
-
-def pair_pictures(rows: Rows) -> dict[str, tuple[figures.Picture, str]]:
-    """Heading -> (picture, caption) of a verification: the ROC curves, and the similarities' distributions.
-
-    Args:
-      rows: of :func:`jfsr.evals.verification.run`.
-    """
-    kept = [row for row in rows if not row["dropped"]]
+def pair_pictures(scored: Scored) -> dict[str, tuple[figures.Picture, str]]:
+    """The ROC curves of a verification, and the distributions of the similarities."""
+    kept = [line for line in scored.lines if not line["dropped"]]
     scores = {
-        method: (
-            np.array([row["similarity"] for row in kept if row["method"] == method]),
-            np.array([bool(row["same"]) for row in kept if row["method"] == method]),
+        row: (
+            np.array([line["similarity"] for line in kept if line["row"] == row]),
+            np.array([bool(line["same"]) for line in kept if line["row"] == row]),
         )
-        for method in _shown(rows)
+        for row in _shown(kept)
     }
-    curves = {method: recognition.roc(*pair)[:2] for method, pair in scores.items()}
+    curves = {row: recognition.roc(*pair)[:2] for row, pair in scores.items()}
     return {
         "ROC": (plots.roc(curves), "Share of one person's pairs accepted over the share of two people's, log scale."),
         "Similarities": (plots.similarities(scores), "Cosines of the pairs: the same person, and two."),
     }
 
 
-def _shown(rows: Rows) -> list[str]:
-    return [method for method in SHOWN_METHODS if any(row["method"] == method for row in rows)]
+def _shown(lines: list[Line]) -> list[str]:
+    return [row for row in SHOWN_ROWS if any(line["row"] == row for line in lines)]
 
 
 def _worst(values: np.ndarray) -> np.ndarray:
@@ -123,30 +113,55 @@ def _worst(values: np.ndarray) -> np.ndarray:
     return known[np.argsort(-values[known], kind="stable")][:SHOWN]
 
 
-def _faces(parts: list[Faces], read: Read | None) -> figures.Picture:
-    shown = [method for method in SHOWN_METHODS if method in parts[0].images]
-    images = {method: np.concatenate([p.images[method] for p in parts]) for method in shown}
-    poses = {method: read(x) for method, x in images.items()} if read else None
-    lr, true = np.concatenate([p.lr for p in parts]), np.concatenate([p.pose_deg for p in parts])
+def _faces(batches: list[Faces], read: PoseProgram | None) -> figures.Picture:
+    shown = [row for row in SHOWN_ROWS if row in batches[0].images]
+    images = {row: np.concatenate([batch.images[row] for batch in batches]) for row in shown}
+    poses = {row: read(x) for row, x in images.items()} if read else None
+    lr, true = np.concatenate([batch.lr for batch in batches]), np.concatenate([batch.pose_deg for batch in batches])
     return figures.comparison(lr, images, poses, true)
 
 
-def _components(parts: list[Faces]) -> figures.Picture:
-    maps = np.concatenate([p.components for p in parts if p.components is not None])
-    ours, original = (np.concatenate([p.images[method] for p in parts]) for method in ("ours", "original"))
-    return figures.component_comparison(np.concatenate([p.lr for p in parts]), ours, original, maps)
+def _components(batches: list[Faces]) -> figures.Picture:
+    maps = np.concatenate([batch.components for batch in batches if batch.components is not None])
+    ours, original = (np.concatenate([batch.images[row] for batch in batches]) for row in ("ours", "original"))
+    return figures.component_comparison(np.concatenate([batch.lr for batch in batches]), ours, original, maps)
 
 
-def _landmarks(parts: list[Faces], nmse: np.ndarray) -> figures.Picture:
-    together = lambda get: np.concatenate([get(p) for p in parts])
+def _landmarks(batches: list[Faces], nmse: np.ndarray) -> figures.Picture:
+    together = lambda get: np.concatenate([get(batch) for batch in batches])
     return figures.landmark_comparison(
-        together(lambda p: p.lr),
-        together(lambda p: p.images["ours"]),
-        together(lambda p: p.images["original"]),
-        together(lambda p: p.found_px["landmarks_px"]),
-        together(lambda p: np.where(p.visible[..., None], p.landmarks_px, np.nan)),
+        together(lambda batch: batch.lr),
+        together(lambda batch: batch.images["ours"]),
+        together(lambda batch: batch.images["original"]),
+        together(lambda batch: batch.found_px["landmarks_px"]),
+        together(lambda batch: np.where(batch.visible[..., None], batch.landmarks_px, np.nan)),
         captions=["no labels" if np.isnan(value) else f"{value:.1f} %" for value in nmse],
     )
+
+
+def write(
+    folder: pathlib.Path,
+    result: Result,
+    pictures: Mapping[str, tuple[figures.Picture, str]],
+    provenance: Mapping[str, str],
+) -> list[str]:
+    """Writes report.html and every picture as a PNG; returns the names of the PNGs.
+
+    Pictures that an earlier result left in the folder and that this one does not have are removed.
+
+    Args:
+      folder: must exist; its summary.json, if any, is that of the earlier result.
+      result, pictures, provenance: as :func:`page` takes them.
+    """
+    drawn = {heading: f"{heading.lower().replace(' ', '_').replace(chr(39), '')}.png" for heading in pictures}
+    if (folder / "summary.json").exists():
+        earlier = json.loads(files.read_text(folder / "summary.json")).get("pictures", [])
+        for name in set(earlier) - set(drawn.values()):
+            (folder / pathlib.Path(name).name).unlink(missing_ok=True)
+    for heading, (picture, _) in pictures.items():
+        files.write_bytes(folder / drawn[heading], figures.png(picture))
+    files.write_text(folder / "report.html", page(result, pictures, provenance))
+    return sorted(drawn.values())
 
 
 def page(result: Result, pictures: Mapping[str, tuple[figures.Picture, str]], provenance: Mapping[str, str]) -> str:
@@ -164,8 +179,8 @@ def page(result: Result, pictures: Mapping[str, tuple[figures.Picture, str]], pr
         parts += [f"<h2>{_text(heading)}</h2>", _table(table)]
     for heading, (picture, caption) in pictures.items():
         parts += [f"<h2>{_text(heading)}</h2>", _figure(picture, heading, caption)]
-    rows = "".join(f"<dt>{_text(k)}</dt><dd><code>{_text(v)}</code></dd>" for k, v in provenance.items())
-    parts += ["<h2>Protocol</h2>", f"<p>{_text(result.protocol)}</p>", f"<dl>{rows}</dl>"]
+    lines = "".join(f"<dt>{_text(k)}</dt><dd><code>{_text(v)}</code></dd>" for k, v in provenance.items())
+    parts += ["<h2>Protocol</h2>", f"<p>{_text(result.protocol)}</p>", f"<dl>{lines}</dl>"]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

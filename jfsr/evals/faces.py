@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,14 @@ from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
 from jfsr.data import misalign
-from jfsr.data.datasets import folder
+from jfsr.data.images import SUFFIXES, read_image
 from jfsr.data.records import Record, Source
 from jfsr.metrics import from_8bit, to_8bit
 
-METHODS = ("original", "bicubic", "nearest", "ours")
-CHUNK = 32  # faces per call of a frozen network's compiled program
+# The rows of a table that every system has: versions of the same face.
+ROWS = ("original", "bicubic", "nearest", "ours")
+Line = dict[str, Any]  # one line of images.csv: a face, pair or probe under one row of the table
+CHUNK = 32  # faces per call of a compiled program
 ENLARGED = {"bicubic": Image.Resampling.BICUBIC, "nearest": Image.Resampling.NEAREST}
 
 # What a system gives for a batch: images, or a dict with the images under 'sr' and perhaps landmarks beside them.
@@ -27,13 +29,13 @@ Predict = Callable[[dict[str, Any]], Float[np.ndarray, "b H W 3"] | dict[str, An
 
 @dataclasses.dataclass(frozen=True)
 class Faces:
-    """Some faces without padding: 8-bit images of the same size by method, and their labels.
+    """A few faces without padding: 8-bit images of one size, by row of the table, and their labels.
 
     Attributes:
       names: of the records.
       position: index of each face in its source.
       lr: low resolution, uint8.
-      images: uint8 [n, H, W, 3] by method, see :data:`METHODS`; without 'ours' where no system is scored.
+      images: uint8 [n, H, W, 3] by row, see :data:`ROWS`; without 'ours' where no system is scored.
       pose_deg: true (yaw, pitch, roll), NaN = unknown.
       landmarks_px: NaN = unknown.
       visible: False = hidden or unknown.
@@ -50,6 +52,19 @@ class Faces:
     visible: Bool[np.ndarray, "n 68"]
     found_px: dict[str, Float[np.ndarray, "n 68 2"]] = dataclasses.field(default_factory=dict)
     components: Float[np.ndarray, "n m m k"] | None = None
+
+    def lines(self, row: str, scores: Mapping[str, Any]) -> list[Line]:
+        """One line per face for a row of the table: position, name, row, and its entry of each of the scores.
+
+        Args:
+          row: of the table.
+          scores: arrays or lists with one entry per face, by column.
+        """
+        values = {key: np.asarray(x).tolist() for key, x in scores.items()}
+        return [
+            {"position": int(self.position[i]), "name": name, "row": row} | {key: x[i] for key, x in values.items()}
+            for i, name in enumerate(self.names)
+        ]
 
 
 def compare(predict: Predict | None, batches: Iterable[dict[str, Any]]) -> Iterator[Faces]:
@@ -108,7 +123,7 @@ class FromFolder:
         if not self.root.is_dir():
             raise ValueError(f"--images={dir} is no folder; it holds one restored image for each face")
         self.files: dict[str, list[pathlib.Path]] = {}
-        for path in sorted(p for p in self.root.rglob("*") if p.suffix.lower() in folder.SUFFIXES):
+        for path in sorted(p for p in self.root.rglob("*") if p.suffix.lower() in SUFFIXES):
             relative = path.relative_to(self.root).with_suffix("").as_posix()
             for key in dict.fromkeys((relative, path.stem)):
                 self.files.setdefault(key, []).append(path)
@@ -126,7 +141,7 @@ class FromFolder:
         if len(found) != 1:
             why = "no image" if not found else f"{len(found)} images ({found[0]}, {found[1]}, …)"
             raise ValueError(f"{self.root}: {why} for the face {name!r}; name each after its face")
-        image = folder.read_image(found[0])
+        image = read_image(found[0])
         if image.shape[:2] != (size, size):
             raise ValueError(f"{found[0]} is {image.shape[1]}×{image.shape[0]}; restored faces are {size}×{size}")
         return image.astype(np.float32) / 255.0

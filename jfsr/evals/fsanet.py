@@ -1,4 +1,4 @@
-"""FSA-Net (Yang et al., CVPR 2019) by onnxruntime: a second opinion on every pose, and Table 1's row 'FSA' of MSGAN.
+"""FSA-Net (Yang et al., CVPR 2019) by onnxruntime: a second opinion on every pose, and MSGAN Table 1's row FSA.
 
 Published as omasaht/headpose-fsanet-pytorch (MIT), folder pretrained: two networks, 1×1 scoring and variance scoring,
 trained on 300W-LP, whose mean is the prediction. Facts from its src/demo.py and src/3-Test Model.ipynb @ e9182de: a
@@ -9,17 +9,25 @@ It expects a wide crop, the landmarks' box and 0.6 of its width and height on ev
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from jfsr.evals.pose import Read
-from jfsr.frozen import porting, zoo
+from jfsr import files
+from jfsr.evals import pose
+from jfsr.evals.context import Column, Context
+from jfsr.evals.faces import Faces, Line
+from jfsr.evals.pose import PoseProgram
+from jfsr.frozen import zoo
+
+NETWORK = ""  # it is no network of jfsr.frozen: it comes as two files, by --fsanet
+COLUMNS: Mapping[str, Column] = {}  # its lines have the columns of jfsr.evals.pose
 
 INPUT = 64
 # The files are known by their digests, whatever they are called.
@@ -29,8 +37,8 @@ FILES = {
 }
 
 
-def estimator(folder: os.PathLike | str) -> Read:
-    """A function that reads (yaw, pitch, roll) in degrees off 8-bit faces, as :func:`jfsr.evals.pose.estimator`'s does.
+def program(folder: os.PathLike | str) -> PoseProgram:
+    """A function that reads (yaw, pitch, roll) in degrees off 8-bit faces, as :func:`jfsr.evals.pose.program`'s does.
 
     Args:
       folder: where the two published files lie, under any names that end in ``.onnx``.
@@ -40,7 +48,7 @@ def estimator(folder: os.PathLike | str) -> Read:
       ValueError: onnxruntime is not installed.
     """
     folder = pathlib.Path(folder).expanduser()
-    here = {porting.sha256(file): file for file in sorted(folder.glob("*.onnx"))}
+    here = {files.sha256(file): file for file in sorted(folder.glob("*.onnx"))}
     absent = [f"{name} (sha256 {digest[:12]}…)" for name, digest in FILES.items() if digest not in here]
     if absent:
         seen = f"; what lies there is something else: {', '.join(f.name for f in here.values())}" if here else ""
@@ -58,7 +66,20 @@ def estimator(folder: os.PathLike | str) -> Read:
     return mean_of([load(here[digest]) for digest in FILES.values()])
 
 
-def mean_of(sessions: Sequence[Any]) -> Read:
+def run(faces: Iterable[Faces], context: Context) -> list[Line]:
+    """The lines of :func:`jfsr.evals.pose.run` for rows named ``original@fsanet``, ``ours@fsanet``, ….
+
+    Args:
+      faces: from :func:`jfsr.evals.faces.compare`.
+      context: its program ``'fsanet'``; without it there are no lines.
+    """
+    if "fsanet" not in context.programs:
+        return []
+    lines = pose.run(faces, dataclasses.replace(context, programs={"pose": context.programs["fsanet"]}))
+    return [{**line, "row": f"{line['row']}@fsanet"} for line in lines]
+
+
+def mean_of(sessions: Sequence[Any]) -> PoseProgram:
     """Reads poses by the mean of several networks.
 
     Args:

@@ -1,6 +1,6 @@
 """What a quality gate costs and saves: the rows of MSGAN's Table 3 in which it decides.
 
-| method | input | what the pose network reads |
+| row | input | what the pose network reads |
 |---|---|---|
 | ``original+gate`` | the original | it, or ours (of the original, down-sampled for it) where the gate asks for it |
 | ``ours+gate`` | the low resolution | ours where the gate asks for it, else the bicubic enlargement |
@@ -11,6 +11,7 @@ The other rows are those of :mod:`jfsr.evals.pose`: nothing restored, or everyth
 from __future__ import annotations
 
 import functools
+import statistics
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -19,15 +20,18 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from jfsr.evals import pose
-from jfsr.evals.faces import Faces, in_chunks
-from jfsr.evals.pose import Read
+from jfsr.evals.context import Column, Context
+from jfsr.evals.faces import Faces, Line, in_chunks
 from jfsr.methods import gate
 
+NETWORK = ""  # its classifier is a run of its own, by --gate
+COLUMNS: Mapping[str, Column] = {}  # its lines have the columns of jfsr.evals.pose
+
 Decide = Callable[[UInt8[np.ndarray, "n h w 3"]], Float[np.ndarray, " n"]]
-METHODS = {"original+gate": "original", "ours+gate": "bicubic"}  # and what the gate is shown
+SHOWN = {"original+gate": "original", "ours+gate": "bicubic"}  # row -> what the gate is shown
 
 
-def decider(config: Any, variables: Any, frozen: dict[str, Any]) -> Decide:
+def program(config: Any, variables: Any, frozen: dict[str, Any]) -> Decide:
     """A function that gives the probability that each 8-bit face, enlarged if it was small, needs super-resolution.
 
     Args:
@@ -40,53 +44,67 @@ def decider(config: Any, variables: Any, frozen: dict[str, Any]) -> Decide:
     """
     if config.method != "gate":
         raise ValueError(f"a run of {config.method} decides nothing; give a gate (configs/gate.py)")
-    program = jax.jit(functools.partial(gate.decide, config))
+    compiled = jax.jit(functools.partial(gate.decide, config))
 
     def decide(images: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, " n"]:
-        return in_chunks(lambda full: program(variables, frozen, full), images, width=())
+        return in_chunks(lambda full: compiled(variables, frozen, full), images, width=())
 
     return decide
 
 
-def run(faces: Iterable[Faces], read: Read, decide: Decide) -> list[dict[str, Any]]:
-    """Lets the gate decide of every original and every bicubic enlargement, and reads the pose off what it chose.
+def run(faces: Iterable[Faces], context: Context) -> list[Line]:
+    """Lets the gate decide for every original and every bicubic enlargement, and reads the pose off what it chose.
 
     Args:
       faces: from :func:`jfsr.evals.faces.compare`.
-      read: the pose network, from :func:`jfsr.evals.pose.estimator`.
-      decide: from :func:`decider`.
+      context: its programs ``'pose'`` and ``'gate'``; without both, and for faces that no system restored, there are
+        no lines.
 
     Returns:
-      The rows of :func:`score`.
+      The lines of :func:`score`.
     """
-    rows: list[dict[str, Any]] = []
-    for some in faces:
-        readings = {version: read(some.images[version]) for version in ("original", "bicubic", "ours")}
-        rows += score(some, readings, {version: decide(some.images[version]) for version in METHODS.values()})
-    return rows
+    lines: list[Line] = []
+    if not {"pose", "gate"} <= context.programs.keys():
+        return lines
+    read, decide = context.programs["pose"], context.programs["gate"]
+    for batch in faces:
+        if "ours" not in batch.images:
+            continue
+        readings = {version: read(batch.images[version]) for version in ("original", "bicubic", "ours")}
+        lines += score(batch, readings, {version: decide(batch.images[version]) for version in SHOWN.values()})
+    return lines
 
 
 def score(
-    some: Faces, readings: Mapping[str, Float[np.ndarray, "n 3"]], needs: Mapping[str, Float[np.ndarray, " n"]]
-) -> list[dict[str, Any]]:
-    """Rows of poses that are read and decisions that are made already.
+    faces: Faces, readings: Mapping[str, Float[np.ndarray, "n 3"]], needs: Mapping[str, Float[np.ndarray, " n"]]
+) -> list[Line]:
+    """The lines of poses that have been read and decisions that have been made.
 
     Args:
-      some: the faces.
+      faces: the faces.
       readings: (yaw, pitch, roll) in degrees off 'original', 'bicubic' and 'ours'.
-      needs: the gate's probability that super-resolution is needed, of 'original' and 'bicubic'; above 0.5 it is used.
+      needs: the gate's probability that super-resolution is needed, for 'original' and 'bicubic'; above 0.5 it is used.
 
     Returns:
-      One row per face and method with the columns of :func:`jfsr.evals.pose.run` and ``used``, the version that was
+      One line per face and row with the columns of :func:`jfsr.evals.pose.score` and ``used``, the version that was
       read; ``needs_sr``, the gate's probability; ``right``, 1 where it decided rightly, else 0.
     """
-    rows: list[dict[str, Any]] = []
-    for method, version in METHODS.items():
+    lines: list[Line] = []
+    for row, version in SHOWN.items():
         restored = needs[version] > 0.5
         reading = np.where(restored[:, None], readings["ours"], readings[version])
-        for row, probability, ours in zip(
-            pose.score(some, {method: reading}, original=readings["original"]), needs[version], restored, strict=True
+        for line, probability, ours in zip(
+            pose.score(faces, {row: reading}, original=readings["original"]), needs[version], restored, strict=True
         ):
             right = float(ours == (version == "bicubic"))
-            rows.append(row | {"used": "ours" if ours else version, "needs_sr": float(probability), "right": right})
-    return rows
+            lines.append(line | {"used": "ours" if ours else version, "needs_sr": float(probability), "right": right})
+    return lines
+
+
+def facts(lines: list[Line], context: Context) -> list[str]:
+    """How often the gate decided rightly."""
+    right = {shown: [line["right"] for line in lines if line["row"] == row] for row, shown in SHOWN.items()}
+    if not all(right.values()):
+        return []
+    shares = ", ".join(f"{100.0 * statistics.mean(values):.1f} % of {shown}" for shown, values in right.items())
+    return [f"The gate decides rightly: {shares}"]

@@ -1,140 +1,82 @@
-"""Whose face it is: every restored probe against a gallery of originals, one row per probe and method (IAFSR)."""
+"""Whose face it is: every restored probe against a gallery of originals, one line per probe and row (IAFSR)."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections import defaultdict
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from jfsr import metrics, recognition
-from jfsr.data.records import Source
-from jfsr.evals.verification import Embeddings
+from jfsr.evals import identity
+from jfsr.evals.context import Column, Context
+from jfsr.evals.embeddings import Embeddings, embed
+from jfsr.evals.faces import Faces, Line
+from jfsr.evals.gallery import Roles
+from jfsr.metrics import Interval
 
-# Faces this much less frontal than their person's most frontal one still compete for the gallery, by sharpness: about
-# 5° of yaw. Measured: `asymmetry` is .0106 per degree of |yaw| over 152 AFLW faces with poses (correlation .95).
-TOLERANCE = 0.05
-
-
-@dataclasses.dataclass(frozen=True)
-class Roles:
-    """Who is known and who is to be named.
-
-    Attributes:
-      gallery: person by name of the face, one face each.
-      probes: person by name of the face: all the others of these people.
-      indices: of all of them in the source, rising: what to restore and embed.
-      unusable: reason of every record that cannot be read or cropped.
-    """
-
-    gallery: dict[str, int]
-    probes: dict[str, int]
-    indices: list[int]
-    unusable: list[str]
+NETWORK = "identity"
+program = identity.program
+COLUMNS = {
+    "rank1": Column(
+        title="rank-1 %",
+        digits=2,
+        legend="Rank-1: share of the probes whose nearest face of the gallery, by cosine, is of the same person; 95 % "
+        "bootstrap.",
+    )
+}
 
 
-def choose(source: Source, *, min_images: int = 25) -> Roles:
-    """Takes the people with more than ``min_images`` faces, and for each one a gallery face; the rest are probes.
-
-    DEVIATES: IAFSR says 'a high-quality frontal face'; ours is the sharpest of the most frontal ones. How frontal a
-    face is, :func:`asymmetry` of its five landmarks tells; how sharp, :func:`sharpness`. Of the faces within
-    ``TOLERANCE`` of the person's most frontal one, the sharpest is taken, and of equals the first. A face with an
-    unknown landmark is a probe.
+def run(faces: Iterable[Faces], context: Context) -> list[Line]:
+    """Embeds gallery and probes and names every probe.
 
     Args:
-      source: cropped originals with identities and five landmarks; each is read once.
-      min_images: 25 as in IAFSR; CelebA then has, by the paper, 3,661 people and 102,678 probes.
+      faces: from :func:`jfsr.evals.faces.compare`; those of ``context.roles.indices``.
+      context: its program ``'identification'`` and its ``roles``.
 
-    Raises:
-      ValueError: nobody has so many faces, a person of whom no face has landmarks, or a name that two faces bear.
+    Returns:
+      The lines of :func:`rank`.
     """
-    people: dict[int, list[tuple[int, str, float, float]]] = defaultdict(list)
-    unusable: list[str] = []
-    for index in range(len(source)):
-        try:
-            record = source[index]
-        except ValueError as error:  # as in faces.usable
-            unusable.append(str(error))
-            continue
-        if record["identity"] >= 0:
-            face = index, record["name"], asymmetry(record["landmarks5_px"]), sharpness(record["image"])
-            people[int(record["identity"])].append(face)
-    kept = {person: faces for person, faces in people.items() if len(faces) > min_images}
-    if not kept:
-        most = max(map(len, people.values()), default=0)
-        raise ValueError(
-            f"nobody in {source.name} has more than {min_images} faces; the most are {most} of one person "
-            f"({len(people)} people with an identity); lower min_images"
-        )
-    roles = Roles({}, {}, sorted(face[0] for faces in kept.values() for face in faces), unusable)
-    for person, faces in kept.items():
-        known = [face for face in faces if np.isfinite(face[2])]
-        if not known:
-            raise ValueError(
-                f"no face of person {person} in {source.name} (e.g. {faces[0][1]}) has five landmarks, by which the "
-                "gallery is chosen; add them to labels.csv"
-            )
-        limit = min(face[2] for face in known) + TOLERANCE
-        best = max((face for face in known if face[2] <= limit), key=lambda face: (face[3], -face[0]))
-        roles.gallery[best[1]] = person
-        roles.probes.update({face[1]: person for face in faces if face is not best})
-    if len(roles.gallery.keys() | roles.probes.keys()) < len(roles.indices):
-        raise ValueError(f"two faces of {source.name} have the same name; give each its own")
-    return roles
+    if context.roles is None:
+        raise ValueError("an identification needs its gallery and probes, Context.roles")
+    return rank(embed(faces, context.programs["identification"]), context.roles)
 
 
-def asymmetry(landmarks5_px: Float[np.ndarray, "5 2"]) -> float:
-    """How far the nose tip lies beside the middle of eyes and mouth, over the distance of the eyes.
-
-    0 for a frontal face, growing with |yaw|; roll, size and pitch do not matter. NaN where a point is unknown, infinite
-    where the eyes coincide.
-    """
-    left, right, nose, *mouth = landmarks5_px.astype(np.float64)
-    axis = right - left
-    length = float(np.linalg.norm(axis))
-    if length == 0:
-        return np.inf
-    middle = ((left + right) / 2 + (mouth[0] + mouth[1]) / 2) / 2
-    return abs(float((nose - middle) @ axis)) / length**2
-
-
-def sharpness(image: UInt8[np.ndarray, "h w 3"]) -> float:
-    """Variance of the Laplacian (4 neighbours, inside the picture) of the luma, in 8-bit levels squared."""
-    y = 255.0 * metrics.luma(metrics.from_8bit(image))[..., 0]
-    laplacian = y[:-2, 1:-1] + y[2:, 1:-1] + y[1:-1, :-2] + y[1:-1, 2:] - 4.0 * y[1:-1, 1:-1]
-    return float(laplacian.var())
-
-
-def run(embeddings: Embeddings, roles: Roles) -> list[dict[str, Any]]:
+def rank(embeddings: Embeddings, roles: Roles) -> list[Line]:
     """Names every probe after the most similar gallery face; the gallery stays original, the probes are as restored.
 
     Args:
-      embeddings: of the originals and of what each method gives, from :func:`jfsr.evals.verification.embed`.
-      roles: from :func:`choose`.
+      embeddings: of the originals and of what each row has.
+      roles: from :func:`jfsr.evals.gallery.choose`.
 
     Returns:
-      One row per method and probe: name, method, identity, found (the person named), correct (1 or 0), similarity
-      (cosine to the found person's face). A tie is not correct, see :func:`jfsr.recognition.rank1`.
+      One line per row and probe: name, row, identity, found (the person named), correct (1 or 0), similarity (cosine
+      to the found person's face). A tie is not correct, see :func:`jfsr.recognition.rank1`.
 
     Raises:
       ValueError: a face that has a role and no embedding.
     """
-    row_of = embeddings.index()
-    missing = [name for name in (*roles.gallery, *roles.probes) if name not in row_of]
+    position = embeddings.index()
+    missing = [name for name in (*roles.gallery, *roles.probes) if name not in position]
     if missing:
         raise ValueError(
             f"{len(missing)} faces of gallery and probes have no embedding, e.g. {missing[0]}; embed all of the "
             "source's Roles.indices"
         )
-    known, asked = ([row_of[name] for name in faces] for faces in (roles.gallery, roles.probes))
+    known, asked = ([position[name] for name in faces] for faces in (roles.gallery, roles.probes))
     gallery_id, probe_id = (np.array(list(faces.values())) for faces in (roles.gallery, roles.probes))
-    gallery = embeddings.by_method["original"][known]
-    rows: list[dict[str, Any]] = []
-    for method, features in embeddings.by_method.items():
+    gallery = embeddings.by_row["original"][known]
+    lines: list[Line] = []
+    for row, features in embeddings.by_row.items():
         ranked = recognition.rank1(gallery, gallery_id, features[asked], probe_id)
         for i, (name, person) in enumerate(roles.probes.items()):
-            row: dict[str, Any] = {"name": name, "method": method, "identity": person, "found": int(ranked.found[i])}
-            rows.append(row | {"correct": int(ranked.correct[i]), "similarity": float(ranked.similarity[i])})
-    return rows
+            line: Line = {"name": name, "row": row, "identity": person, "found": int(ranked.found[i])}
+            lines.append(line | {"correct": int(ranked.correct[i]), "similarity": float(ranked.similarity[i])})
+    return lines
+
+
+def summarize(lines: Sequence[Line]) -> tuple[dict[str, dict[str, Interval]], list[str]]:
+    """The column of a table of identification by row, in percent, and how many probes and people there are."""
+    correct = {row: [line["correct"] for line in lines if line["row"] == row] for row in {x["row"]: 0 for x in lines}}
+    out = {row: {"rank1": metrics.bootstrap(100.0 * np.array(x, np.float64))} for row, x in correct.items()}
+    people = {line["identity"] for line in lines}
+    return out, [f"{len(lines) // max(len(correct), 1)} probes of {len(people)} people"]

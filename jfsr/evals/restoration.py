@@ -10,65 +10,74 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from jfsr import metrics
-from jfsr.evals.faces import Faces, in_chunks
+from jfsr.evals.context import Column, Context
+from jfsr.evals.faces import Faces, Line, in_chunks
 
-Distance = Callable[[UInt8[np.ndarray, "n h w 3"], UInt8[np.ndarray, "n h w 3"]], Float[np.ndarray, " n"]]
+NETWORK = "perceptual"  # for LPIPS alone
+_MEANS = "PSNR and SSIM: means of the faces' values."
+COLUMNS = {
+    "psnr": Column(title="PSNR", digits=2, legend=_MEANS, colour="rgb"),
+    "ssim": Column(title="SSIM", digits=3, colour="rgb"),
+    "psnr_y": Column(title="PSNR Y", digits=2, legend=_MEANS, colour="y"),
+    "ssim_y": Column(title="SSIM Y", digits=3, colour="y"),
+    "lpips": Column(title="LPIPS", digits=3),
+}
+
+# Two stacks of 8-bit faces -> the perceptual distance of each pair.
+DistanceProgram = Callable[[UInt8[np.ndarray, "n h w 3"], UInt8[np.ndarray, "n h w 3"]], Float[np.ndarray, " n"]]
 CHUNK = 16  # pairs of faces per call: LPIPS keeps five layers of each
 
 
-def distance(network: Any, variables: Any) -> Distance:
-    """A function that gives the perceptual distance of 8-bit faces of one size.
+def program(network: Any, variables: Any) -> DistanceProgram:
+    """A compiled function that gives the perceptual distance of 8-bit faces of one size.
 
     Args:
-      network: a perceptual :class:`jfsr.frozen.zoo.FrozenNetwork`, e.g. LPIPS.
+      network: a perceptual :class:`jfsr.frozen.network.FrozenNetwork`, e.g. LPIPS.
       variables: its variables, an argument of the compiled program.
 
     Raises:
-      ValueError: a frozen network of another kind.
+      ValueError: a network of another kind.
     """
     if network.kind != "perceptual":
         raise ValueError(f"{network.name} reads {network.kind}, no perceptual distance; give lpips_alex or lpips_vgg")
-    program = jax.jit(network.distance)
+    compiled = jax.jit(network.distance)
 
     def measure(a: UInt8[np.ndarray, "n h w 3"], b: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, " n"]:
-        return in_chunks(lambda *full: program(variables, *full), a, b, width=(), chunk=CHUNK)
+        return in_chunks(lambda *full: compiled(variables, *full), a, b, width=(), chunk=CHUNK)
 
     return measure
 
 
-def run(faces: Iterable[Faces], protocol: Any, perceptual: Distance | None = None) -> list[dict[str, Any]]:
-    """Scores the baselines' enlargements and ours against the original.
+def run(faces: Iterable[Faces], context: Context) -> list[Line]:
+    """Scores the enlargements and ours against the original.
 
     Args:
       faces: from :func:`jfsr.evals.faces.compare`.
-      protocol: reads ``border`` (pixels left out on each side) and ``region``: ``'full'``, or ``'face_box'``, the
-        smallest box around the 68 landmarks.
-      perceptual: from :func:`distance`; always taken over the whole image.
+      context: its ``border`` (pixels left out on each side) and ``region``: ``'full'``, or ``'face_box'``, the smallest
+        box around the 68 landmarks; its program ``'restoration'``, which is always taken over the whole image.
 
     Returns:
-      One row per face and method: position, name, method, psnr, ssim, psnr_y, ssim_y, unscored, the reason why the
-      scores are NaN, or '', and lpips where there is a network for it.
+      One line per face and row: psnr, ssim, psnr_y, ssim_y, lpips where there is a program for it, and unscored, the
+      reason why the others are NaN, or ''.
     """
-    rows: list[dict[str, Any]] = []
-    for some in faces:
-        hr = metrics.from_8bit(some.images["original"])
+    measure = context.programs.get("restoration")
+    lines: list[Line] = []
+    for batch in faces:
+        hr = metrics.from_8bit(batch.images["original"])
         boxes = None
-        if protocol.region == "face_box":
-            boxes = metrics.landmark_boxes(some.landmarks_px, size=hr.shape[1])
-        where = {"border": protocol.border, "boxes": boxes}
-        for method in list(some.images)[1:]:
-            image = metrics.from_8bit(some.images[method])
-            scores = {
+        if context.region == "face_box":
+            boxes = metrics.landmark_boxes(batch.landmarks_px, size=hr.shape[1])
+        where: dict[str, Any] = {"border": context.border, "boxes": boxes}
+        for row in list(batch.images)[1:]:
+            image = metrics.from_8bit(batch.images[row])
+            scores: dict[str, Any] = {
                 "psnr": metrics.psnr(image, hr, **where),
                 "ssim": metrics.ssim(image, hr, **where),
                 "psnr_y": metrics.psnr(image, hr, colour="y", **where),
                 "ssim_y": metrics.ssim(image, hr, colour="y", **where),
             }
-            if perceptual:
-                scores["lpips"] = perceptual(some.images[method], some.images["original"])
-            for i, name in enumerate(some.names):
-                row: dict[str, Any] = {"position": int(some.position[i]), "name": name, "method": method}
-                row |= {key: float(values[i]) for key, values in scores.items()}
-                row["unscored"] = "no face box of 11 pixels or more" if np.isnan(row["ssim"]) else ""
-                rows.append(row)
-    return rows
+            if measure:
+                scores["lpips"] = measure(batch.images[row], batch.images["original"])
+            scores["unscored"] = ["no face box of 11 pixels or more" if np.isnan(x) else "" for x in scores["ssim"]]
+            lines += batch.lines(row, scores)
+    return lines

@@ -1,1 +1,1 @@
-"""The frozen networks: frozen networks, each with its preprocessing and its rules for published weights."""
+"""Frozen networks, one file each: the module with its preprocessing, its published files and the rules to port them."""

@@ -1,7 +1,7 @@
-"""What the ported networks share: normalisation, BatchNorm, and convolutions that are fast on a CPU.
+"""Shared by the ported networks: resizing, normalisation, BatchNorm, and convolutions that are fast on a CPU.
 
-The parameters are those of ordinary convolutions, kernels HWIO; only the arithmetic is written out, because a frozen
-network runs forward and backward inside every training step, and XLA's grouped convolutions run on one core of a CPU
+The parameters have the shapes of ordinary convolutions, kernels HWIO. Only the arithmetic is our own: a frozen network
+runs forward and backward inside every training step, and XLA's grouped convolutions use one core of a CPU
 (benchmarks/frozen.py).
 """
 
@@ -26,12 +26,12 @@ def imagenet(x: Float[Array, "b h w 3"], size: int) -> Float[Array, "b size size
 
 
 def resize(x: Float[Array, "b h w c"], size: int) -> Float[Array, "b size size c"]:
-    """Images at size × size pixels, bilinear, antialiased if shrunk; of that size already, as they are."""
+    """Images at size × size pixels, bilinear, antialiased if shrunk; images of that size already stay as they are."""
     return jax.image.resize(x, (x.shape[0], size, size, x.shape[-1]), "bilinear")
 
 
 def norm(name: str, train: bool, *, epsilon: float = 1e-5) -> nn.BatchNorm:
-    """BatchNorm with PyTorch's epsilon: by its running statistics, or by the batch's on all devices if ``train``."""
+    """BatchNorm with PyTorch's epsilon: running statistics or, if ``train``, those of the batch on all devices."""
     return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=epsilon, axis_name="data", name=name)
 
 
@@ -39,8 +39,8 @@ class Pointwise(nn.Module):
     """1×1 convolution without bias, written as one matrix product.
 
     Attributes:
-      width: channels that come out.
-      groups: the channels are mixed within each of so many groups; zeros of the matrix stand for the others.
+      width: number of output channels.
+      groups: number of groups; channels mix only within a group, and the matrix is zero elsewhere.
     """
 
     width: int
@@ -62,8 +62,8 @@ class Depthwise(nn.Module):
 
     Attributes:
       kernel: side of the filter.
-      stride: stride.
-      padding: pixels on each side.
+      stride: step between outputs, in pixels.
+      padding: zero pixels added on each side.
     """
 
     kernel: int
@@ -96,7 +96,7 @@ def _pad(x: Array, padding: int) -> Array:
 
 
 def _taps(x: Array, k: int, stride: int, h: int, w: int) -> Iterator[Array]:
-    """What each of the filter's k·k entries, row by row, is multiplied with."""
+    """For each of the filter's k·k entries, row by row, the pixels that it multiplies."""
     for i in range(k):
         for j in range(k):
             yield x[:, i : i + (h - 1) * stride + 1 : stride, j : j + (w - 1) * stride + 1 : stride]
@@ -115,12 +115,12 @@ def _depthwise_forward(x: Array, weight: Array, stride: int, padding: int) -> tu
 def _depthwise_backward(stride: int, padding: int, saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
     x, weight = saved
     k, (h, w) = weight.shape[0], x.shape[1:3]
-    # The transpose of a strided filter: the gradient, spread out by the stride, under the turned filter.
+    # The transpose of a strided filter: the gradient, spread out by the stride, under the filter turned by 180°.
     before = k - 1 - padding
     after = [n + padding - 1 - (m - 1) * stride for n, m in zip((h, w), dy.shape[1:3], strict=True)]
     spread = [(0, 0, 0), *((before, a, stride - 1) for a in after), (0, 0, 0)]
     dx = _filter(jax.lax.pad(dy, jnp.zeros((), dy.dtype), spread), weight[::-1, ::-1], 1, h, w)
-    # A frozen network never asks for it, and under jit what nobody asks for is not computed.
+    # A frozen network never uses the weight's gradient, and jit leaves out what is not used.
     taps = _taps(_pad(x, padding), k, stride, *dy.shape[1:3])
     return dx, jnp.stack([jnp.sum(t * dy, axis=(0, 1, 2)) for t in taps]).reshape(weight.shape)
 

@@ -1,8 +1,9 @@
 """FaceNet (Schroff et al., 2015, arXiv 1503.03832) as an Inception-ResNet-v1: 512 numbers of length 1.
 
 Published as timesler/facenet-pytorch; facts from its models/inception_resnet_v1.py @ 787da06; 23,482,624 parameters.
-160×160 faces, of which 255·x becomes (255·x − 127.5)/128. Compare embeddings by cosine or by their distance. The
-classifier ``logits`` that the files carry, of 8,631 (VGGFace2) or 10,575 (CASIA-WebFace) people, is dropped.
+Faces of 160×160 pixels; a value x in [0, 1] enters as (255·x − 127.5)/128. Compare embeddings by cosine or by their
+distance. The files also hold a classifier ``logits`` for 8,631 (VGGFace2) or 10,575 (CASIA-WebFace) people; we drop
+it.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jfsr.frozen import blocks, porting
+from jfsr.frozen import blocks, rules
+from jfsr.frozen.network import FrozenNetwork, PublishedFile
 
 INPUT = 160
-EPSILON = 1e-3  # of every BatchNorm
+EPSILON = 1e-3  # for every BatchNorm
 
-# A branch is a chain of (width, (height, width) of the filter, stride, padding); one that keeps its size is padded.
+# One layer of a branch: width, (height, width) of the filter, stride, padding.
 Layer = tuple[int, tuple[int, int], int, tuple[int, int]]
 
 
@@ -39,22 +41,22 @@ MIXED_7A = (
 BLOCK8 = ((_same(192, 1, 1),), (_same(192, 1, 1), _same(192, 1, 3), _same(192, 3, 1)))
 
 
-def _unit(source: str, target: str) -> list[porting.Rule]:
-    return [*porting.conv(rf"{source}\.conv", f"{target}/conv"), *porting.norm(rf"{source}\.bn", f"{target}/bn")]
+def _unit(source: str, target: str) -> list[rules.Rule]:
+    return [*rules.conv(rf"{source}\.conv", f"{target}/conv"), *rules.norm(rf"{source}\.bn", f"{target}/bn")]
 
 
-# A branch of one layer stands in the file without the layer's number, except in mixed_7a.
-RULES: tuple[porting.Rule, ...] = (
+# Where a branch has one layer, the file leaves out the layer's number, except in mixed_7a.
+RULES: tuple[rules.Rule, ...] = (
     *_unit(r"(conv2d_\d[ab])", r"\1"),
     *_unit(r"(mixed_6a|block8)\.branch0", r"\1/branch0_0"),
     *_unit(r"(mixed_\da|block8)\.(branch\d)\.(\d)", r"\1/\2_\3"),
     *_unit(r"(repeat_\d)\.(\d)\.branch0", r"\1_\2/branch0_0"),
     *_unit(r"(repeat_\d)\.(\d)\.(branch\d)\.(\d)", r"\1_\2/\3_\4"),
-    *porting.conv(r"block8\.conv2d", "block8/conv2d", bias=True),
-    *porting.conv(r"(repeat_\d)\.(\d)\.conv2d", r"\1_\2/conv2d", bias=True),
-    *porting.linear("last_linear", "last_linear", bias=False),
-    *porting.norm("last_bn", "last_bn"),
-    porting.drop(r"logits\.(weight|bias)"),  # the classifier that it was trained with
+    *rules.conv(r"block8\.conv2d", "block8/conv2d", bias=True),
+    *rules.conv(r"(repeat_\d)\.(\d)\.conv2d", r"\1_\2/conv2d", bias=True),
+    *rules.linear("last_linear", "last_linear", bias=False),
+    *rules.norm("last_bn", "last_bn"),
+    rules.drop(r"logits\.(weight|bias)"),  # the classifier of its training
 )
 
 
@@ -72,13 +74,13 @@ class Unit(nn.Module):
 
 
 class Inception(nn.Module):
-    """Chains of layers side by side, their ends concatenated, and either added to the input or beside its maxima.
+    """Chains of layers side by side; their concatenated outputs are either added to the input or its max-pooling joins.
 
     Attributes:
       branches: the chains.
-      scale: of the 1×1 convolution of all ends that is added to the input; None: no addition, but the input's maxima
-        over 3×3 at every second pixel as one more branch, the last.
-      relu: a ReLU after the addition.
+      scale: factor for the 1×1 convolution of the concatenated outputs, which is added to the input. None: nothing is
+        added, and the input's 3×3 max-pooling with stride 2 is the last branch.
+      relu: whether a ReLU follows the addition.
     """
 
     branches: tuple[tuple[Layer, ...], ...]
@@ -88,15 +90,15 @@ class Inception(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool) -> Float[Array, "b h2 w2 d"]:
         """Features -> features."""
-        ends = []
+        outputs = []
         for i, branch in enumerate(self.branches):
             y = x
             for j, layer in enumerate(branch):
                 y = Unit(layer, name=f"branch{i}_{j}")(y, train=train)
-            ends.append(y)
+            outputs.append(y)
         if self.scale is None:
-            return jnp.concatenate([*ends, nn.max_pool(x, (3, 3), strides=(2, 2))], axis=-1)
-        y = x + self.scale * nn.Conv(x.shape[-1], (1, 1), name="conv2d")(jnp.concatenate(ends, axis=-1))
+            return jnp.concatenate([*outputs, nn.max_pool(x, (3, 3), strides=(2, 2))], axis=-1)
+        y = x + self.scale * nn.Conv(x.shape[-1], (1, 1), name="conv2d")(jnp.concatenate(outputs, axis=-1))
         return nn.relu(y) if self.relu else y
 
 
@@ -130,5 +132,25 @@ class FaceNet(nn.Module):
 
 
 def unit_length(x: Float[Array, "b f"]) -> Float[Array, "b f"]:
-    """Embeddings by their lengths, which count as 1e-12 at least, as in PyTorch; the gradient is finite at 0 too."""
+    """Embeddings divided by their lengths (by 1e-12 at least, as in PyTorch); the gradient is finite at 0 too."""
     return x / jnp.sqrt(jnp.maximum(jnp.sum(jnp.square(x), axis=-1, keepdims=True), 1e-24))
+
+
+NETWORKS = (
+    FrozenNetwork(
+        name="facenet",
+        kind="identity",
+        module=FaceNet(),
+        input_size=INPUT,
+        features=512,
+        rules=RULES,
+        files=(
+            PublishedFile(
+                "20180402-114759-vggface2.pt", "281cebca8662831adb987a874bdcb36e73f5b1c6dc5ee5878f305e985625d99b"
+            ),
+        ),
+        megabytes=111.9,
+        licence="MIT",
+        published="timesler/facenet-pytorch on GitHub, release v2.2.9 (there too: 20180408-102900-casia-webface.pt)",
+    ),
+)

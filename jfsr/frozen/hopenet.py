@@ -1,57 +1,36 @@
-"""Hopenet (Ruiz et al., 2018, arXiv 1710.00925): a ResNet-50 with three heads of 66 bins; and how such heads are read.
+"""Hopenet (Ruiz et al., 2018, arXiv 1710.00925): a ResNet-50 with three heads of 66 bins.
 
 Published as natanielruiz/deep-head-pose; facts from its code/hopenet.py @ f7bbb99. 224×224, ImageNet's mean and
-deviation; features are the 2048 averages under the heads; angles are decoded at the bins' left edges. Its output is
-the form that every pose frozen network gives.
+deviation; features are the 2048 averages under the heads; a bin stands for its left edge.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jfsr.frozen import blocks, porting
-from jfsr.geometry import POSE_BIN_DEG, POSE_BINS, POSE_LIMIT_DEG
+from jfsr.frozen import blocks, rules
+from jfsr.frozen.network import FrozenNetwork, PoseOutput, PublishedFile
+from jfsr.geometry import POSE_BINS
 
 INPUT = 224
-LAYERS = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))  # bottleneck width, blocks, stride of the first
+LAYERS = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))  # bottleneck width, blocks, stride of the first block
 
-RULES: tuple[porting.Rule, ...] = (
-    *porting.conv(r"conv1", "conv1"),
-    *porting.norm(r"bn1", "bn1"),
-    *porting.conv(r"layer(\d)\.(\d)\.conv(\d)", r"layer\1_\2/conv\3"),
-    *porting.norm(r"layer(\d)\.(\d)\.bn(\d)", r"layer\1_\2/bn\3"),
-    *porting.conv(r"layer(\d)\.0\.downsample\.0", r"layer\1_0/shortcut"),
-    *porting.norm(r"layer(\d)\.0\.downsample\.1", r"layer\1_0/shortcut_bn"),
-    *porting.linear(r"fc_(yaw|pitch|roll)", r"\1"),
-    porting.drop(r"fc_finetune\.(weight|bias)"),  # in the files, but no output depends on it
+RULES: tuple[rules.Rule, ...] = (
+    *rules.conv(r"conv1", "conv1"),
+    *rules.norm(r"bn1", "bn1"),
+    *rules.conv(r"layer(\d)\.(\d)\.conv(\d)", r"layer\1_\2/conv\3"),
+    *rules.norm(r"layer(\d)\.(\d)\.bn(\d)", r"layer\1_\2/bn\3"),
+    *rules.conv(r"layer(\d)\.0\.downsample\.0", r"layer\1_0/shortcut"),
+    *rules.norm(r"layer(\d)\.0\.downsample\.1", r"layer\1_0/shortcut_bn"),
+    *rules.linear(r"fc_(yaw|pitch|roll)", r"\1"),
+    rules.drop(r"fc_finetune\.(weight|bias)"),  # in the files, but no output depends on it
 )
 
 
-class PoseOutput(NamedTuple):
-    """What a pose network says of a batch: penultimate features and the logits of yaw, pitch, roll."""
-
-    features: Float[Array, "b f"]
-    logits: Float[Array, "b 3 66"]
-
-
-def decode_bins(logits: Float[Array, "b 3 66"], *, centre: bool) -> Float[Array, "b 3"]:
-    """Expected angle in degrees of each head, MSGAN's eq. (4).
-
-    Args:
-      logits: of 66 bins of 3° over [-99, 99), for yaw, pitch, roll.
-      centre: the angle of a bin is its centre (LightPose, ours) or its left edge (Hopenet, and eq. (4): 1.5° lower).
-    """
-    angles = -POSE_LIMIT_DEG + POSE_BIN_DEG * (jnp.arange(POSE_BINS, dtype=jnp.float32) + (0.5 if centre else 0.0))
-    return jax.nn.softmax(logits.astype(jnp.float32), axis=-1) @ angles
-
-
 class Bottleneck(nn.Module):
-    """1×1, 3×3, 1×1 convolutions, four times as wide at the end, added to the input; the stride is the 3×3's."""
+    """1×1, 3×3, 1×1 convolutions, four times as wide at the end, added to the input; the 3×3 has the stride."""
 
     width: int
     stride: int
@@ -86,3 +65,20 @@ class Hopenet(nn.Module):
         features = jnp.mean(x, axis=(1, 2))
         heads = [nn.Dense(POSE_BINS, name=angle)(features) for angle in ("yaw", "pitch", "roll")]
         return PoseOutput(features, jnp.stack(heads, axis=1))
+
+
+NETWORKS = (
+    FrozenNetwork(
+        name="hopenet",
+        kind="pose",
+        module=Hopenet(),
+        input_size=INPUT,
+        features=2048,
+        centre=False,
+        rules=RULES,
+        files=(PublishedFile("hopenet_robust_alpha1.pkl"),),
+        megabytes=95.9,
+        licence="Apache-2.0",
+        published="natanielruiz/deep-head-pose on GitHub, by the links in its README",
+    ),
+)

@@ -1,8 +1,8 @@
 """LightPose: a head pose network of 206,390 parameters with Hopenet's heads, trained on 300W-LP; MIT.
 
 Published as Shaw-git/Lightweight-Head-Pose-Estimation; facts from its network/network.py @ aed1802. It expects a tight
-square face, 1.2 times the landmarks' box, at 224×224 with ImageNet's mean and deviation. Angles are decoded at the
-bins' centres; its authors return (roll, yaw, pitch), we stack (yaw, pitch, roll).
+square face, 1.2 times the landmarks' box, at 224×224 with ImageNet's mean and deviation. A bin stands
+for its centre. Its authors return (roll, yaw, pitch), we stack (yaw, pitch, roll).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jfsr.frozen import blocks, porting
-from jfsr.frozen.hopenet import PoseOutput
+from jfsr.frozen import blocks, rules
+from jfsr.frozen.network import FrozenNetwork, PoseOutput, PublishedFile
 from jfsr.geometry import POSE_BINS
 
 INPUT = 224
@@ -21,13 +21,13 @@ KERNELS = (3, 3, 3, 5, 5, 5, 3)
 STRIDES = (2, 2, 1, 2, 1, 2, 1)
 GROUPS = 4
 
-# The file's keys: features.0 the stem, features.1-7 the bottlenecks, three heads.
-RULES: tuple[porting.Rule, ...] = (
-    *porting.conv(r"features\.0\.0", "stem"),
-    *porting.norm(r"features\.0\.1", "stem_norm"),
-    *porting.conv(r"features\.(\d)\.(exp|dw|pw)_conv\.0", r"block\1/\2"),
-    *porting.norm(r"features\.(\d)\.(exp|dw|pw)_conv\.1", r"block\1/\2_norm"),
-    *porting.linear(r"fc_(yaw|pitch|roll)", r"\1"),
+# Keys of the file: features.0 is the stem, features.1-7 are the bottlenecks; then three heads.
+RULES: tuple[rules.Rule, ...] = (
+    *rules.conv(r"features\.0\.0", "stem"),
+    *rules.norm(r"features\.0\.1", "stem_norm"),
+    *rules.conv(r"features\.(\d)\.(exp|dw|pw)_conv\.0", r"block\1/\2"),
+    *rules.norm(r"features\.(\d)\.(exp|dw|pw)_conv\.1", r"block\1/\2_norm"),
+    *rules.linear(r"fc_(yaw|pitch|roll)", r"\1"),
 )
 
 
@@ -65,3 +65,19 @@ class LightPose(nn.Module):
         features = nn.relu(jnp.mean(x, axis=(1, 2)))
         heads = [nn.Dense(POSE_BINS, name=angle)(features) for angle in ("yaw", "pitch", "roll")]
         return PoseOutput(features, jnp.stack(heads, axis=1))
+
+
+NETWORKS = (
+    FrozenNetwork(
+        name="lightpose",
+        kind="pose",
+        module=LightPose(),
+        input_size=INPUT,
+        features=128,
+        rules=RULES,
+        files=(PublishedFile("model-b66.pkl", "0398c6d13983bc9820dd60fcd00c2e8b655e7a78d4cd7572fa6b4a42b9064879"),),
+        megabytes=0.9,
+        licence="MIT",
+        published="Shaw-git/Lightweight-Head-Pose-Estimation on GitHub, models/model-b66.pkl",
+    ),
+)

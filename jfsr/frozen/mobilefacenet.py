@@ -1,4 +1,4 @@
-"""MobileFaceNet: an identity embedding of 128 numbers from 112×112 faces; 999,936 parameters, Apache-2.0.
+"""MobileFaceNet: an identity embedding with 128 numbers from 112×112 faces; 999,936 parameters, Apache-2.0.
 
 Published as foamliu/MobileFaceNet; facts from its mobilefacenet.py @ a6cc903. ImageNet's mean and deviation, ReLU6. The
 embedding is not normalised; compare by cosine.
@@ -9,31 +9,32 @@ from __future__ import annotations
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jfsr.frozen import blocks, porting
+from jfsr.frozen import blocks, rules
+from jfsr.frozen.network import FrozenNetwork, PublishedFile
 
 INPUT = 112
-# expansion, width, blocks, stride of the first
+# expansion, width, blocks, stride of the first block
 STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
 
-RULES: tuple[porting.Rule, ...] = (
-    *porting.conv(r"conv1\.0", "conv1"),
-    *porting.norm(r"conv1\.1", "conv1_norm"),
-    *porting.conv(r"dw_conv\.depthwise", "dw"),
-    *porting.norm(r"dw_conv\.bn1", "dw_norm"),
-    *porting.conv(r"dw_conv\.pointwise", "pw"),
-    *porting.norm(r"dw_conv\.bn2", "pw_norm"),
-    *porting.conv(r"features\.(\d+)\.conv\.0\.0", r"block\1/expand"),
-    *porting.norm(r"features\.(\d+)\.conv\.0\.1", r"block\1/expand_norm"),
-    *porting.conv(r"features\.(\d+)\.conv\.1\.0", r"block\1/dw"),
-    *porting.norm(r"features\.(\d+)\.conv\.1\.1", r"block\1/dw_norm"),
-    *porting.conv(r"features\.(\d+)\.conv\.2", r"block\1/project"),
-    *porting.norm(r"features\.(\d+)\.conv\.3", r"block\1/project_norm"),
-    *porting.conv(r"conv2\.0", "conv2"),
-    *porting.norm(r"conv2\.1", "conv2_norm"),
-    *porting.conv(r"gdconv\.depthwise", "gdconv"),
-    *porting.norm(r"gdconv\.bn", "gdconv_norm"),
-    *porting.conv(r"conv3", "conv3", bias=True),
-    *porting.norm(r"bn", "norm"),
+RULES: tuple[rules.Rule, ...] = (
+    *rules.conv(r"conv1\.0", "conv1"),
+    *rules.norm(r"conv1\.1", "conv1_norm"),
+    *rules.conv(r"dw_conv\.depthwise", "dw"),
+    *rules.norm(r"dw_conv\.bn1", "dw_norm"),
+    *rules.conv(r"dw_conv\.pointwise", "pw"),
+    *rules.norm(r"dw_conv\.bn2", "pw_norm"),
+    *rules.conv(r"features\.(\d+)\.conv\.0\.0", r"block\1/expand"),
+    *rules.norm(r"features\.(\d+)\.conv\.0\.1", r"block\1/expand_norm"),
+    *rules.conv(r"features\.(\d+)\.conv\.1\.0", r"block\1/dw"),
+    *rules.norm(r"features\.(\d+)\.conv\.1\.1", r"block\1/dw_norm"),
+    *rules.conv(r"features\.(\d+)\.conv\.2", r"block\1/project"),
+    *rules.norm(r"features\.(\d+)\.conv\.3", r"block\1/project_norm"),
+    *rules.conv(r"conv2\.0", "conv2"),
+    *rules.norm(r"conv2\.1", "conv2_norm"),
+    *rules.conv(r"gdconv\.depthwise", "gdconv"),
+    *rules.norm(r"gdconv\.bn", "gdconv_norm"),
+    *rules.conv(r"conv3", "conv3", bias=True),
+    *rules.norm(r"bn", "norm"),
 )
 
 
@@ -75,3 +76,19 @@ class MobileFaceNet(nn.Module):
         x = blocks.norm("gdconv_norm", train)(blocks.Depthwise(7, name="gdconv")(x))
         x = blocks.norm("norm", train)(nn.Conv(128, (1, 1), name="conv3")(x))
         return x.reshape(x.shape[0], -1)
+
+
+NETWORKS = (
+    FrozenNetwork(
+        name="mobilefacenet",
+        kind="identity",
+        module=MobileFaceNet(),
+        input_size=INPUT,
+        features=128,
+        rules=RULES,
+        files=(PublishedFile("mobilefacenet.pt", "90a00ba1d8b0b688af3deb731ed53dca582e6106805d1bc3cfdef55f570493f4"),),
+        megabytes=4.1,
+        licence="Apache-2.0",
+        published="foamliu/MobileFaceNet on GitHub, weights/",
+    ),
+)

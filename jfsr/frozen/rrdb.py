@@ -1,7 +1,7 @@
-"""ESRGAN's ×4 network (Wang et al., 2018, arXiv 1809.00219), to start both halves of MSGAN's trunk from.
+"""ESRGAN's ×4 network (Wang et al., 2018, arXiv 1809.00219), from which both halves of MSGAN's trunk can start.
 
-The module is ours, `jfsr.models.rrdb.RRDBNet`: RGB in [0, 1], no mean is taken off. Its parameters are published under
-three kinds of keys, of one and the same network:
+The module is ours, `jfsr.models.rrdb.RRDBNet`: RGB in [0, 1], no mean is subtracted. The parameters of this one network
+are published under three kinds of keys:
 
 | BasicSR, Real-ESRGAN | ESRGAN, BSRGAN | ESRGAN's old files |
 |---|---|---|
@@ -17,18 +17,36 @@ three kinds of keys, of one and the same network:
 
 from __future__ import annotations
 
-from jfsr.frozen import porting
+from jfsr.frozen import rules
+from jfsr.frozen.network import FrozenNetwork, PublishedFile
+from jfsr.models.rrdb import RRDBNet
 
-# A file that mixed the kinds would name one of our arrays twice, which is refused; so one table serves all three.
+# One set of rules serves all three kinds: a file that mixed them would fill one of our arrays twice, which is refused.
 _BLOCK = r"(?:body|RRDB_trunk|model\.1\.sub)\.(\d+)\.(?:rdb|RDB)(\d)\.conv(\d)(?:\.0)?"
 
-RULES: tuple[porting.Rule, ...] = (
-    *porting.conv(r"(?:conv_first|model\.0)", "trunk/conv_first", bias=True),
+RULES: tuple[rules.Rule, ...] = (
+    *rules.conv(r"(?:conv_first|model\.0)", "trunk/conv_first", bias=True),
     # `#\1`: the blocks are stacked.
-    *((key, rf"{path}#\1", how) for key, path, how in porting.conv(_BLOCK, r"trunk/blocks/rdb\2/conv\3", bias=True)),
-    *porting.conv(r"(?:conv_body|trunk_conv|model\.1\.sub\.23)", "trunk/conv_trunk", bias=True),
-    *porting.conv(r"(?:conv_up1|upconv1|model\.3)", "conv_up1", bias=True),
-    *porting.conv(r"(?:conv_up2|upconv2|model\.6)", "conv_up2", bias=True),
-    *porting.conv(r"(?:conv_hr|HRconv|model\.8)", "conv_hr", bias=True),
-    *porting.conv(r"(?:conv_last|model\.10)", "conv_last", bias=True),
+    *((key, rf"{path}#\1", how) for key, path, how in rules.conv(_BLOCK, r"trunk/blocks/rdb\2/conv\3", bias=True)),
+    *rules.conv(r"(?:conv_body|trunk_conv|model\.1\.sub\.23)", "trunk/conv_trunk", bias=True),
+    *rules.conv(r"(?:conv_up1|upconv1|model\.3)", "conv_up1", bias=True),
+    *rules.conv(r"(?:conv_up2|upconv2|model\.6)", "conv_up2", bias=True),
+    *rules.conv(r"(?:conv_hr|HRconv|model\.8)", "conv_hr", bias=True),
+    *rules.conv(r"(?:conv_last|model\.10)", "conv_last", bias=True),
+)
+
+
+NETWORKS = (
+    FrozenNetwork(
+        name="rrdb",
+        kind="warm_start",
+        module=RRDBNet(),
+        input_size=0,
+        features=3,
+        rules=RULES,
+        files=(PublishedFile("RRDB_ESRGAN_x4.pth"),),
+        parameters=16_697_987,
+        licence="Apache-2.0",
+        published="xinntao/ESRGAN on GitHub, by the links in its README (BasicSR's file of the network will do too)",
+    ),
 )

@@ -1,11 +1,11 @@
-"""Our own small frozen networks, trained on synthetic heads by configs/pose.py and configs/identity.py; they ship with jfsr.
+"""Our own small networks, which ship with jfsr; configs/pose.py and configs/identity.py train them on synthetic heads.
 
-Both see 64×64 pixels. Plain 3×3 convolutions, as these are the fastest on a CPU.
+Both see 64×64 pixels through plain 3×3 convolutions, the fastest kind on a CPU.
 
 | network | parameters | output |
 |---|---|---|
 | SmallPose | 181,038 | 128 features, 3×66 logits at bin centres |
-| SmallIdentity | 174,624 | embedding of 96 |
+| SmallIdentity | 174,624 | embedding with 96 numbers |
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import jax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jfsr.frozen.hopenet import PoseOutput
+from jfsr.frozen.network import FrozenNetwork, PoseOutput
 from jfsr.geometry import POSE_BINS
 
 INPUT = 64
 
 
 class Backbone(nn.Module):
-    """64×64 RGB in [0, 1] -> 4×4 maps: stages of conv-BatchNorm-ReLU, each halving the map first.
+    """64×64 RGB in [0, 1] -> 4×4 maps: stages of conv-BatchNorm-ReLU, each of which first halves the map.
 
     Attributes:
       widths: channels of each stage.
-      extra: whether each stage but the first has a second convolution.
+      extra: number of further convolutions in each stage.
     """
 
     widths: tuple[int, ...] = (16, 32, 48, 64)
@@ -33,7 +33,7 @@ class Backbone(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w 3"], *, train: bool) -> Float[Array, "b 4 4 c"]:
-        """Images of any size; they are resized by antialiased bilinear interpolation."""
+        """Images of any size; antialiased bilinear interpolation resizes them."""
         x = jax.image.resize(x, (x.shape[0], INPUT, INPUT, 3), "bilinear", antialias=True)
         x = (x - 0.5) / 0.25
         for width, extra in zip(self.widths, self.extra, strict=True):
@@ -44,14 +44,14 @@ class Backbone(nn.Module):
 
 
 class SmallPose(nn.Module):
-    """Head pose from a face, as Hopenet gives it."""
+    """Head pose from a face, in the same form as Hopenet's."""
 
     features: int = 128
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w 3"], *, train: bool = False) -> PoseOutput:
         """RGB in [0, 1] -> features [b, 128] and logits [b, 3, 66]."""
-        # Where in the picture something is tells the pose: the map is flattened, not averaged.
+        # The pose shows in where things are in the picture, so the map is flattened, not averaged.
         x = Backbone()(x, train=train)
         x = nn.relu(nn.Conv(24, (1, 1))(x))
         x = nn.relu(nn.Dense(self.features)(x.reshape(x.shape[0], -1)))
@@ -60,7 +60,7 @@ class SmallPose(nn.Module):
 
 
 class SmallIdentity(nn.Module):
-    """Identity embedding of a face; only its direction means something."""
+    """Identity embedding of a face; only its direction has a meaning."""
 
     features: int = 96
 
@@ -70,3 +70,27 @@ class SmallIdentity(nn.Module):
         x = Backbone(widths=(16, 32, 64, 64), extra=(0, 0, 0, 1))(x, train=train)
         x = nn.relu(nn.Conv(48, (1, 1))(x))
         return nn.Dense(self.features)(x.reshape(x.shape[0], -1))
+
+
+NETWORKS = (
+    FrozenNetwork(
+        name="small_pose",
+        kind="pose",
+        module=SmallPose(),
+        input_size=INPUT,
+        features=128,
+        megabytes=0.7,
+        licence="Apache-2.0",
+        published="jfsr (configs/pose.py)",
+    ),
+    FrozenNetwork(
+        name="small_identity",
+        kind="identity",
+        module=SmallIdentity(),
+        input_size=INPUT,
+        features=96,
+        megabytes=0.7,
+        licence="Apache-2.0",
+        published="jfsr (configs/identity.py)",
+    ),
+)

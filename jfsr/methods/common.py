@@ -1,16 +1,6 @@
-"""What every method shares: the state, one way to update a network, one way to sum losses, one way to derive keys.
+"""What the methods share: the state, updating a network, one discriminator step, summing losses, deriving keys.
 
-A method module (``msgan.py``, ``pose.py``, …) offers
-
-* ``FROZEN``: the kinds of frozen networks that its step takes, keys of ``config.frozen``;
-* ``CONFIG``: the config keys it reads, with their types (checked by :func:`jfsr.config.validate`);
-* ``stages(config) -> dict[str, int]``: the training stages in order, with their number of steps;
-* ``init(config, key, batch) -> State``;
-* ``train_step(config, state, frozen, batch, key, *, stage) -> (State, metrics)``: pure, written for one device, its
-  means across devices on the axis ``'data'``;
-* ``score(config, variables, frozen, batch) -> dict``: one number per validation image;
-* ``predict(config, variables, lr) -> dict`` for the super-resolution methods.
-* optionally ``STARTS`` and ``starts(config)``: what a fresh run can start from, see :mod:`jfsr.training.warm_start`.
+What a method module offers is said in :class:`jfsr.methods.Method`.
 """
 
 from __future__ import annotations
@@ -26,9 +16,12 @@ from flax import linen as nn
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 
+from jfsr import losses
+from jfsr.data import degrade
+
 AXIS = "data"
 
-# What a derived key is for; a number never changes its meaning, or old runs could not be reproduced.
+# What a derived key is for. A number never changes its meaning: otherwise old runs could not be reproduced.
 PURPOSE_INIT, PURPOSE_DEGRADE = 0, 1
 
 Key = UInt32[Array, "2"] | PRNGKeyArray
@@ -49,8 +42,8 @@ class Net:
 class State:
     """Everything that a checkpoint holds: arrays only; modules and optimizers are rebuilt from the config.
 
-    ``step`` counts finished steps, and so is the data position. ``skipped`` counts the updates thrown away because a
-    loss or gradient was not finite, ``bad_run`` those in a row.
+    ``step`` counts finished steps, so it is also the data position. ``skipped`` counts the updates that were
+    thrown away because a loss or gradient was not finite; ``bad_run`` counts the latest of them in a row.
     """
 
     step: Any
@@ -62,7 +55,7 @@ class State:
 def new_state(nets: dict[str, Net]) -> State:
     """State at step 0."""
     zero = jnp.zeros((), jnp.int32)
-    # Three separate arrays: a donated buffer may stand in a state only once.
+    # Separate arrays: a donated buffer may stand in a state only once.
     return State(step=zero, nets=nets, skipped=zero.copy(), bad_run=zero.copy())
 
 
@@ -82,9 +75,9 @@ def init_net(
 
 
 def adam(optim: Any) -> optax.GradientTransformation:
-    """Adam's direction without a rate: the rate belongs to the step, not to the optimizer's own count.
+    """Adam's direction without a learning rate: the rate follows the step, not the optimizer's own count.
 
-    So a network that joins late (the discriminators in stage two) and one that trains from the start share a schedule.
+    So a network that joins late (a discriminator in stage two) has the schedule of one that trains from the start.
     """
     return optax.scale_by_adam(b1=optim.b1, b2=optim.b2)
 
@@ -105,8 +98,9 @@ def decay_weights(net: Net, amount: Float[Array, ""]) -> Net:
 
 
 def ema(net: Net, decay: float, step: Int[Array, ""]) -> Net:
-    """Moving average of the parameters; the decay starts low (as in TensorFlow's EMA), so short runs are not averaged
-    with their initial noise.
+    """Moving average of the parameters.
+
+    The decay starts low, as in TensorFlow's EMA, so that a short run is not averaged with its initial parameters.
     """
     d = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
     return net.replace(ema=jax.tree.map(lambda e, p: d * e + (1.0 - d) * p, net.ema, net.params))
@@ -115,13 +109,13 @@ def ema(net: Net, decay: float, step: Int[Array, ""]) -> Net:
 def rate_with_drops(
     step: Int[Array, ""], *, base: float, total: int, drops: tuple[float, ...], factor: float
 ) -> Float[Array, ""]:
-    """Learning rate ``base * factor**k``, k = how many of the fractions ``drops`` of ``total`` steps are past."""
+    """Learning rate ``base * factor**k``; k is how many of ``drops``, fractions of ``total`` steps, are past."""
     edges = jnp.array([f * total for f in drops], jnp.float32)
     return base * factor ** jnp.sum(step >= edges).astype(jnp.float32)
 
 
 def weigh(terms: Mapping[str, Array], weights: Any) -> Float[Array, ""]:
-    """Weighed sum of the named terms: the one place where losses are added. Every term needs a weight."""
+    """Weighted sum of the named terms: the one place where losses are added. KeyError for a term without a weight."""
     missing = sorted(set(terms) - set(weights))
     if missing:
         raise KeyError(f"loss terms without a weight: {', '.join(missing)}")
@@ -131,15 +125,15 @@ def weigh(terms: Mapping[str, Array], weights: Any) -> Float[Array, ""]:
 def masked_mean(values: Float[Array, " b"], mask: Bool[Array, " b"]) -> Float[Array, ""]:
     """Mean over the masked images of the *global* batch; 0 where there is none.
 
-    The denominator is averaged across devices, so that devices with few labelled faces do not weigh them more: the
-    mean over devices of this value is the mean over all labelled faces, and likewise for its gradient.
+    The count in the denominator is averaged over devices, so that a device with few labelled faces gives them no more
+    weight: the mean of this value over devices is the mean over all labelled faces, and so is its gradient.
     """
     count = jax.lax.pmean(jnp.sum(mask).astype(jnp.float32), AXIS)
     return jnp.sum(jnp.where(mask, values, 0.0)) / jnp.maximum(count, 1e-6)
 
 
 def keep_finite(old: State, new: State, *watched: Tree, guard: bool = True) -> State:
-    """The new state if everything in ``watched`` (already averaged across devices) is finite, else the old one.
+    """The new state if everything in ``watched`` (already averaged over devices) is finite, else the old one.
 
     Either way the step advances, since it is the data position; a rejected update is counted.
     """
@@ -153,8 +147,98 @@ def keep_finite(old: State, new: State, *watched: Tree, guard: bool = True) -> S
     return State(step=old.step + 1, nets=nets, skipped=old.skipped + bad, bad_run=(old.bad_run + 1) * bad)
 
 
+def finish_step(
+    config: Any,
+    state: State,
+    nets: dict[str, Net],
+    *,
+    total: Float[Array, ""],
+    grads: Tree,
+    rate: Float[Array, ""],
+    metrics: dict[str, Array],
+    watched: Tree = (),
+) -> tuple[State, dict[str, Array]]:
+    """The end of every step: averages the metrics over devices and keeps the update if all is finite.
+
+    Args:
+      config: the run's config; reads ``train.guard``.
+      state: the state before the step.
+      nets: the updated networks.
+      total: this device's total loss of the generator (of the network that is trained).
+      grads: its gradient, averaged over devices.
+      rate: its learning rate.
+      metrics: what else is logged, of this device.
+      watched: the gradients of the other networks, averaged over devices.
+
+    Returns:
+      The new state, and the metrics with the keys :data:`jfsr.methods.METRICS`.
+    """
+    averages = jax.lax.pmean({**metrics, "g/total": total, "g/grad_norm": optax.tree.norm(grads)}, AXIS)
+    new = keep_finite(state, state.replace(nets=nets), averages, watched, guard=config.train.guard)
+    return new, averages | {"rate": rate, "skipped": new.skipped, "bad_run": new.bad_run}
+
+
+def update_discriminator(
+    module: nn.Module,
+    net: Net,
+    real: Float[Array, "b ..."],
+    fake: Float[Array, "b ..."],
+    *,
+    kind: str,
+    tx: optax.GradientTransformation,
+    rate: Float[Array, ""],
+) -> tuple[Net, Float[Array, ""], Tree]:
+    """One update of a discriminator on real and generated inputs, with :func:`jfsr.losses.adversarial_d`.
+
+    Real and fake go through in separate calls, so that the statistics of their batches do not mix.
+
+    Returns:
+      The new network, this device's loss, and the gradient averaged over devices, for :func:`finish_step` to watch.
+    """
+    fake = jax.lax.stop_gradient(fake)
+
+    def objective(params):
+        on_real, seen = module.apply({"params": params, "batch_stats": net.stats}, real, mutable=["batch_stats"])
+        on_fake, seen = module.apply({"params": params, **seen}, fake, mutable=["batch_stats"])
+        return jnp.mean(losses.adversarial_d(on_real, on_fake, kind=kind)), seen["batch_stats"]
+
+    (loss, stats), grads = jax.value_and_grad(objective, has_aux=True)(net.params)
+    grads, stats = jax.lax.pmean((grads, stats), AXIS)
+    return apply_updates(net, grads, tx=tx, rate=rate, stats=stats), loss, grads
+
+
+def adversarial_loss(module: nn.Module, net: Net, fake: Float[Array, "b ..."], *, kind: str) -> Float[Array, ""]:
+    """The generator's adversarial loss against one discriminator, whose state stays as it is."""
+    logits = module.apply({"params": net.params, "batch_stats": net.stats}, fake, update_stats=False)
+    return jnp.mean(losses.adversarial_g(logits, kind=kind))
+
+
+def low_resolution(config: Any, state: State, batch: dict[str, Array], key: Key) -> Float[Array, "b h w 3"]:
+    """The network's input: the batch's ``lr``, or made here from ``hr`` where the pipeline left that to the device.
+
+    A batch with ``similarity`` is misaligned by it first; then ``data.degradation`` is applied.
+    """
+    if "lr" in batch:
+        return batch["lr"]
+    hr = degrade.misalign(batch["hr"], batch["similarity"]) if "similarity" in batch else batch["hr"]
+    if config.data.degradation == "bicubic":
+        return degrade.clean_lr(hr, scale=config.scale)
+    return degrade.degrade(derive(key, state.step, PURPOSE_DEGRADE), hr, batch["position"], scale=config.scale)
+
+
+def blank_lr(config: Any, batch: Mapping[str, Any]) -> Float[Array, "1 h w 3"]:
+    """One black face of low resolution, to initialise a generator with."""
+    _, height, width, _ = batch["hr"].shape
+    return jnp.zeros((1, height // config.scale, width // config.scale, 3))
+
+
+def psnr(sr: Float[Array, "b h w 3"], hr: Float[Array, "b h w 3"]) -> Float[Array, " b"]:
+    """PSNR in dB of each validation image in [0, 1]; the tables score 8-bit images, see :mod:`jfsr.metrics`."""
+    return -10.0 * jnp.log10(jnp.mean((sr - hr) ** 2, axis=(1, 2, 3)) + 1e-10)
+
+
 def derive(root: Key, step: Int[Array, ""] | int, purpose: int) -> Key:
-    """Key for one purpose of one step. Keys are derived, never carried, so a resumed run draws what it would have."""
+    """Key for one purpose of one step. Keys are derived, never carried: a resumed run draws the same numbers."""
     return jax.random.fold_in(jax.random.fold_in(root, step), purpose)
 
 

@@ -1,12 +1,12 @@
 """The gate of MSGAN's Table 3, which decides whether a face needs super-resolution before its pose is read.
 
 A binary classifier on the features of the frozen pose network (section IV-G "2) Model selection"): class 0 the original
-face, class 1 one that went through a low resolution and was enlarged back. The paper trains it on 300W-LP, "both
-original and down-sampled images", and says no more. Ours to decide:
+face, class 1 a face reduced to a low resolution and enlarged again. The paper trains it on 300W-LP, "both original and
+down-sampled images", and says no more. We decided:
 
 * the classifier is an MLP on standardised features: BatchNorm, the layers ``model.widths`` with ReLU, one logit;
-* every face of a batch gives two examples, itself and its down-sampled self, so the classes are equally frequent and
-  differ in nothing but resolution; the scale is drawn from ``scales`` for each face;
+* every face of a batch gives two examples, the original and the down-sampled face, so the classes are equally frequent
+  and differ in resolution alone; the scale is drawn from ``scales`` for each face;
 * the low resolution is the clean bicubic one, as in the evaluation, enlarged by the cubic that the bicubic row uses.
 """
 
@@ -26,13 +26,11 @@ from jfsr.methods import common
 from jfsr.methods.common import AXIS, State
 from jfsr.methods.pose import enlarged, warm_cosine
 
-FROZEN = ("pose",)
-
 CONFIG = {
-    "scales": tuple,
-    "model": {"widths": tuple},
+    "scales": tuple[int, ...],
+    "model": {"widths": tuple[int, ...]},
     "frozen": {"pose": str},
-    "optim": {"b1": float, "b2": float, "lr": float, "warmup": float, "decay": float, "ema": float},
+    "optim": {"b1": float, "b2": float, "lr": float, "warmup": float, "weight_decay": float, "ema": float},
     "train": {"steps": int, "guard": bool},
 }
 
@@ -41,7 +39,7 @@ class Classifier(nn.Module):
     """Features of a pose network -> logit of 'needs super-resolution'.
 
     Attributes:
-      widths: of the hidden layers; none is logistic regression.
+      widths: of the hidden layers; no hidden layer is logistic regression.
     """
 
     widths: tuple[int, ...]
@@ -65,7 +63,7 @@ def stages(config: Any) -> dict[str, int]:
 
 def needed(config: Any) -> tuple[str, ...]:
     """The pose network whose features are classified."""
-    return FROZEN
+    return ("pose",)
 
 
 def init(config: Any, key: common.Key, batch: dict[str, Array]) -> State:
@@ -97,7 +95,7 @@ def train_step(
     small = low_resolution(
         common.derive(key, state.step, common.PURPOSE_DEGRADE), batch["hr"], batch["position"], scales=config.scales
     )
-    # The pose network is frozen: its features are data, and are computed outside of what is differentiated.
+    # The pose network is frozen: its features are data, computed outside the function that is differentiated.
     features = _features(config, frozen, jnp.concatenate([batch["hr"], small]))
     label = jnp.repeat(jnp.array([0.0, 1.0]), count, total_repeat_length=2 * count)
 
@@ -111,10 +109,9 @@ def train_step(
     grads, stats = jax.lax.pmean((grads, stats), AXIS)
     rate = warm_cosine(config.optim, state.step, config.train.steps)
     net = common.apply_updates(net, grads, tx=common.adam(config.optim), rate=rate, stats=stats)
-    net = common.ema(common.decay_weights(net, config.optim.decay * rate), config.optim.ema, state.step)
-    metrics = jax.lax.pmean({"total": loss, "grad_norm": optax.tree.norm(grads), "accuracy": right}, AXIS)
-    new = common.keep_finite(state, state.replace(nets={"g": net}), metrics, guard=config.train.guard)
-    return new, metrics | {"rate": rate, "skipped": new.skipped, "bad_run": new.bad_run}
+    net = common.ema(common.decay_weights(net, config.optim.weight_decay * rate), config.optim.ema, state.step)
+    metrics = {"g/accuracy": right}
+    return common.finish_step(config, state, {"g": net}, total=loss, grads=grads, rate=rate, metrics=metrics)
 
 
 def decide(config: Any, variables: dict, frozen: dict, images: Float[Array, "b 128 128 3"]) -> Float[Array, " b"]:
@@ -124,20 +121,20 @@ def decide(config: Any, variables: dict, frozen: dict, images: Float[Array, "b 1
       config: the run's config (static).
       variables: of the classifier.
       frozen: ``pose``, the variables of the pose network.
-      images: faces in [0, 1] as a pose network would be given them, those of low resolution enlarged by a cubic.
+      images: faces in [0, 1] as for a pose network, those of low resolution enlarged by a cubic.
     """
     return jax.nn.sigmoid(classifier(config).apply(variables, _features(config, frozen, images)))
 
 
 def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -> dict[str, Float[Array, " b"]]:
-    """Whether the gate decides rightly on each validation face and on its versions of low resolution, 1 or 0.
+    """Whether the gate is right about each validation face and about its low-resolution versions, 1 or 0.
 
     Returns:
-      ``right_original``, ``right_16``, … (the side of the low resolution), and ``accuracy``, in which the original
+      ``right_original``, ``right_16``, … (by the side of the low resolution), and ``accuracy``, in which the original
       counts as much as all low resolutions together.
     """
     hr = batch["hr"]
-    # One version after the other: a batch of a large pose network is not made larger than in training.
+    # One version after the other, so that the pose network's batch is no larger than in training.
     original = (decide(config, variables, frozen, hr) <= 0.5).astype(jnp.float32)
     small = {}
     for scale in config.scales:
@@ -149,7 +146,7 @@ def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -
 def low_resolution(
     key: common.Key, hr: Float[Array, "b h w 3"], position: Array, *, scales: Sequence[int]
 ) -> Float[Array, "b h w 3"]:
-    """Faces that went through the low resolution of a scale drawn for each of them by its position.
+    """Faces reduced and enlarged again, each by a scale that is drawn from its position.
 
     Args:
       key: of this step.

@@ -3,7 +3,7 @@
 A generator super-resolves a 16×16 face to 128×128, so that a *frozen* identity network F recognises the person: the
 angle and the length of F's feature are held to those of the original. Stage one (``pixel``) trains with the pixel loss
 alone, stage two (``joint``) with all. Equation numbers are the paper's; the terms, by their names in
-``config.weights``, whose weighed sum is (4)::
+``config.weights``, whose weighted sum is (4)::
 
     pixel      (3)   squared error            cosine     (1)   angle of the features
     euclid     SR+Ou's feature distance       magnitude  (2)   length of the features
@@ -19,48 +19,42 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float
 
 from jfsr import losses
-from jfsr.data import degrade
 from jfsr.frozen import zoo
-from jfsr.methods import common
-from jfsr.methods.common import AXIS, Net, State
+from jfsr.methods import Prediction, common
+from jfsr.methods.common import AXIS, State
 from jfsr.models.iafsr import Discriminator, SRResNet
-
-FROZEN = ("identity",)
 
 CONFIG = {
     "scale": int,
     "model": {"features": int, "blocks": int, "kernel": int, "skip": str, "dtype": str},
-    "disc": {"widths": tuple, "hidden": int},
+    "disc": {"widths": tuple[int, ...], "hidden": int},
     "loss": {"adversarial": str},
     "weights": dict.fromkeys(("pixel", "cosine", "magnitude", "euclid", "adv"), float),
     "frozen": {"identity": str},
     "optim": {"b1": float, "b2": float, "lr_pixel": float, "lr_joint": float, "lr_d": float, "ema": float},
-    "train": {"batch": int, "faces": int, "pixel_epochs": float, "joint_epochs": float, "guard": bool},
+    "train": {"pixel_steps": int, "joint_steps": int, "guard": bool},
 }
 
 IDENTITY_TERMS = ("cosine", "magnitude", "euclid")
 
 
 def stages(config: Any) -> dict[str, int]:
-    """Stage one (pixel loss) and stage two (everything), with their steps: epochs over ``train.faces`` faces."""
-    t = config.train
-    steps = lambda epochs: round(epochs * t.faces / t.batch)
-    return {"pixel": steps(t.pixel_epochs), "joint": steps(t.joint_epochs)}
+    """Stage one (pixel loss) and stage two (everything), with their steps."""
+    return {"pixel": config.train.pixel_steps, "joint": config.train.joint_steps}
 
 
 def needed(config: Any) -> tuple[str, ...]:
-    """The identity network, where the config names one: each variant is scored with it, also those it does not train.
+    """The identity network, if the config names one: every variant is scored with it, also one not trained with it.
 
     Raises:
       ValueError: a term needs it and the config names none.
     """
     terms = [name for name in IDENTITY_TERMS if config.weights[name]]
     if config.frozen.identity:
-        return FROZEN
+        return ("identity",)
     if terms:
         raise ValueError(
             f"frozen.identity is empty, and weights.{terms[0]} needs an identity network: name one (jfsr port --list), "
@@ -89,12 +83,11 @@ def discriminator(config: Any) -> Discriminator:
 
 def init(config: Any, key: common.Key, batch: dict[str, Array]) -> State:
     """Fresh state. ``batch`` gives the shapes; networks that the config does not train are left out."""
-    hr = jnp.asarray(batch["hr"][:1])
-    small = jnp.zeros((1, hr.shape[1] // config.scale, hr.shape[2] // config.scale, 3))
+    hr, small = jnp.asarray(batch["hr"][:1]), common.blank_lr(config, batch)
     tx = common.adam(config.optim)
     key_g, key_d = jax.random.split(key)
     nets = {"g": common.init_net(generator(config), key_g, small, tx=tx, ema=True)}
-    if config.weights.adv and stages(config)["joint"]:
+    if config.weights.adv and config.train.joint_steps:
         nets["d"] = common.init_net(discriminator(config), key_d, jnp.zeros_like(hr), tx=tx)
     return common.new_state(nets)
 
@@ -116,13 +109,8 @@ def train_step(
     Returns:
       The new state and the metrics, both averaged over ``'data'``.
     """
-    hr, net, joint = batch["hr"], state.nets["g"], stage == "joint"
-    if "lr" in batch:
-        lr = batch["lr"]
-    else:
-        lr = degrade.degrade(
-            common.derive(key, state.step, common.PURPOSE_DEGRADE), hr, batch["position"], scale=config.scale
-        )
+    hr, lr = batch["hr"], common.low_resolution(config, state, batch, key)
+    net, joint = state.nets["g"], stage == "joint"
 
     # ---- One forward pass of the generator serves both updates.
     def forward(params):
@@ -133,9 +121,17 @@ def train_step(
     sr, pull_back, stats = jax.vjp(forward, net.params, has_aux=True)
 
     # ---- Discriminator
-    nets, metrics = dict(state.nets), {}
+    nets, metrics, grads_d = dict(state.nets), {}, ()
     if joint and "d" in nets:
-        nets["d"], metrics["d/d"] = _update_discriminator(config, nets["d"], hr, sr)
+        nets["d"], metrics["d/d"], grads_d = common.update_discriminator(
+            discriminator(config),
+            nets["d"],
+            hr,
+            sr,
+            kind=config.loss.adversarial,
+            tx=common.adam(config.optim),
+            rate=jnp.float32(config.optim.lr_joint * config.optim.lr_d),
+        )
 
     # ---- Generator: the gradient reaches the image, then runs back once.
     def objective(sr):
@@ -143,7 +139,7 @@ def train_step(
         if joint:
             terms |= _identity_terms(config, frozen, sr, hr)
         if joint and "d" in nets:
-            terms["adv"] = _fools(config, nets["d"], sr)
+            terms["adv"] = common.adversarial_loss(discriminator(config), nets["d"], sr, kind=config.loss.adversarial)
         return common.weigh(terms, config.weights), terms
 
     (total, terms), grads = jax.value_and_grad(objective, has_aux=True)(sr)
@@ -154,14 +150,12 @@ def train_step(
     nets["g"] = common.ema(net, config.optim.ema, state.step)
 
     metrics |= {f"g/{name}": value for name, value in terms.items()}
-    metrics |= {"g/total": total, "g/grad_norm": optax.tree.norm(grads)}
-    metrics = jax.lax.pmean(metrics, AXIS)
-    new = common.keep_finite(state, state.replace(nets=nets), metrics, guard=config.train.guard)
-    metrics |= {"rate": rate, "skipped": new.skipped, "bad_run": new.bad_run}
-    return new, metrics
+    return common.finish_step(
+        config, state, nets, total=total, grads=grads, rate=rate, metrics=metrics, watched=grads_d
+    )
 
 
-def predict(config: Any, variables: dict, lr: Float[Array, "b h w 3"]) -> dict:
+def predict(config: Any, variables: dict, lr: Float[Array, "b h w 3"]) -> Prediction:
     """Super-resolves faces.
 
     Args:
@@ -179,10 +173,10 @@ def predict(config: Any, variables: dict, lr: Float[Array, "b h w 3"]) -> dict:
 def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -> dict[str, Float[Array, " b"]]:
     """Validation, per image: PSNR in dB, and the cosine of the identity features of SR and HR."""
     sr = predict(config, variables, batch["lr"])["sr"]
-    out = {"psnr": -10.0 * jnp.log10(squared_error(sr, batch["hr"]) + 1e-10)}
+    out = {"psnr": common.psnr(sr, batch["hr"])}
     if "identity" in frozen:
-        of_sr, of_hr = _features(config, frozen, sr, batch["hr"])
-        out["identity_cosine"] = 1.0 - losses.cosine_distance(of_sr, of_hr)
+        features = _features(config, frozen, sr, batch["hr"])
+        out["identity_cosine"] = 1.0 - losses.cosine_distance(*features)
     return out
 
 
@@ -226,29 +220,6 @@ def _identity_terms(config: Any, frozen: dict, sr: Array, hr: Array) -> dict[str
     names = [name for name in IDENTITY_TERMS if config.weights[name]]
     if not names:
         return {}
-    of_sr, of_hr = _features(config, frozen, sr, hr)
+    features = _features(config, frozen, sr, hr)
     terms = {"cosine": losses.cosine_distance, "magnitude": magnitude_gap, "euclid": feature_distance}
-    return {name: jnp.mean(terms[name](of_sr, of_hr)) for name in names}
-
-
-def _update_discriminator(config: Any, net: Net, real: Array, fake: Array) -> tuple[Net, Array]:
-    """One update; real and fake go through in separate calls, so that their statistics do not mix."""
-    module, fake = discriminator(config), jax.lax.stop_gradient(fake)
-
-    def objective(params):
-        on_real, seen = module.apply({"params": params, "batch_stats": net.stats}, real, mutable=["batch_stats"])
-        on_fake, seen = module.apply({"params": params, **seen}, fake, mutable=["batch_stats"])
-        return jnp.mean(losses.adversarial_d(on_real, on_fake, kind=config.loss.adversarial)), seen["batch_stats"]
-
-    (loss, stats), grads = jax.value_and_grad(objective, has_aux=True)(net.params)
-    grads, stats = jax.lax.pmean((grads, stats), AXIS)
-    rate = jnp.float32(config.optim.lr_joint * config.optim.lr_d)
-    # The guard watches the metrics: a gradient that is not finite must show in one, also where the loss is finite.
-    loss += 0.0 * optax.tree.norm(grads)
-    return common.apply_updates(net, grads, tx=common.adam(config.optim), rate=rate, stats=stats), loss
-
-
-def _fools(config: Any, net: Net, fake: Array) -> Array:
-    """Non-saturating adversarial loss of the generator; the discriminator's state stays as it is."""
-    logits = discriminator(config).apply({"params": net.params, "batch_stats": net.stats}, fake, update_stats=False)
-    return jnp.mean(losses.adversarial_g(logits, kind=config.loss.adversarial))
+    return {name: jnp.mean(terms[name](*features)) for name in names}

@@ -1,7 +1,7 @@
 """Training an identity network: the frozen network whose embedding MSGAN's identity loss (14) compares.
 
-Classification of the training people with an additive cosine margin (CosFace, Wang et al., 2018, eq. 4); the
-classifier is thrown away, the embedding is kept, so people of the test set may be strangers.
+The training people are classified with an additive cosine margin (CosFace, Wang et al., 2018, eq. 4). The classifier is
+thrown away and the embedding is kept, so it also serves for people who were not in training.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float
 
 from jfsr.frozen import zoo
@@ -18,12 +17,10 @@ from jfsr.methods import common
 from jfsr.methods.common import AXIS, Net, State
 from jfsr.methods.pose import warm_cosine
 
-FROZEN: tuple[str, ...] = ()
-
 CONFIG = {
     "model": {"name": str, "classes": int},
     "loss": {"margin": float, "sharpness": float},
-    "optim": {"b1": float, "b2": float, "lr": float, "warmup": float, "decay": float, "ema": float},
+    "optim": {"b1": float, "b2": float, "lr": float, "warmup": float, "weight_decay": float, "ema": float},
     "train": {"steps": int, "guard": bool},
 }
 
@@ -72,16 +69,14 @@ def train_step(
     grads, stats = jax.lax.pmean((grads, stats), AXIS)
     tx, rate = common.adam(config.optim), warm_cosine(config.optim, state.step, config.train.steps)
     net = common.apply_updates(net, grads["g"], tx=tx, rate=rate, stats=stats)
-    net = common.ema(common.decay_weights(net, config.optim.decay * rate), config.optim.ema, state.step)
+    net = common.ema(common.decay_weights(net, config.optim.weight_decay * rate), config.optim.ema, state.step)
     head = common.apply_updates(head, grads["head"], tx=tx, rate=rate)
-    metrics = jax.lax.pmean({"total": loss, "grad_norm": optax.tree.norm(grads), "accuracy": right}, AXIS)
-    nets = {"g": net, "head": head}
-    new = common.keep_finite(state, state.replace(nets=nets), metrics, guard=config.train.guard)
-    return new, metrics | {"rate": rate, "skipped": new.skipped, "bad_run": new.bad_run}
+    nets, metrics = {"g": net, "head": head}, {"g/accuracy": right}
+    return common.finish_step(config, state, nets, total=loss, grads=grads, rate=rate, metrics=metrics)
 
 
 def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -> dict[str, Float[Array, " b"]]:
-    """How much closer each validation face is to its own people than to others: rank of its nearest neighbour.
+    """Whether the nearest neighbour of each validation face shows the same person.
 
     Returns:
       ``nearest_is_same``: 1 where the nearest other face of the batch (cosine) shows the same person, else 0; NaN

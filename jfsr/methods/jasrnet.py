@@ -3,7 +3,7 @@
 One network turns a 16×16 face into the face of 128×128 and into heatmaps of its 68 landmarks; the tasks share their
 features. One stage of training, with (1), whose terms have the names of ``config.weights``::
 
-    sr        absolute difference of the images
+    pixel     absolute difference of the images
     heatmap   squared difference of the heatmaps of every stage, where the landmark is known, visible and inside
 
 The rows of Tables 4 and 5 are options of the network, set in ``configs/jasrnet.py``. A network without one of the heads
@@ -12,6 +12,7 @@ has no term for it.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -20,34 +21,31 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from jfsr import geometry, losses
-from jfsr.data import degrade, heatmaps
-from jfsr.methods import common
+from jfsr.data import heatmaps
+from jfsr.methods import Prediction, common
 from jfsr.methods.common import AXIS, State
 from jfsr.models.jasrnet import DOWN, JASRNet, Output, enlarge
-
-FROZEN: tuple[str, ...] = ()
 
 CONFIG = {
     "scale": int,
     "model": {"features": int, "blocks": int, "stages": int, "fusion": str, "long_skip": bool, "heads": str,
               "skip": str, "init_std": float, "dtype": str},
     "heatmap": {"sigma_px": float, "floor": float},
-    "weights": {"sr": float, "heatmap": float},
-    "optim": {"b1": float, "b2": float, "lr": float, "drops": tuple, "drop": float, "weight_decay": float,
-              "ema": float},
-    "train": {"batch": int, "faces": int, "epochs": float, "guard": bool},
+    "weights": {"pixel": float, "heatmap": float},
+    "optim": {"b1": float, "b2": float, "lr": float, "drops": tuple[float, ...], "drop": float,
+              "weight_decay": float, "ema": float},
+    "train": {"steps": int, "guard": bool},
     "data": {"rotate_deg": float},
 }  # fmt: skip
 
 
 def stages(config: Any) -> dict[str, int]:
-    """The one stage, with its steps: epochs over ``train.faces`` faces."""
-    t = config.train
-    return {"joint": round(t.epochs * t.faces / t.batch)}
+    """The one stage, with its steps."""
+    return {"joint": config.train.steps}
 
 
 def needed(config: Any) -> tuple[str, ...]:
-    """No frozen network takes part."""
+    """No frozen network is needed."""
     return ()
 
 
@@ -75,8 +73,7 @@ def optimizer(config: Any) -> optax.GradientTransformation:
 
 def init(config: Any, key: common.Key, batch: dict[str, Array]) -> State:
     """Fresh state. ``batch`` gives the shapes."""
-    hr = jnp.asarray(batch["hr"][:1])
-    small = jnp.zeros((1, hr.shape[1] // config.scale, hr.shape[2] // config.scale, 3))
+    small = common.blank_lr(config, batch)
     return common.new_state({"g": common.init_net(generator(config), key, small, tx=optimizer(config), ema=True)})
 
 
@@ -97,14 +94,7 @@ def train_step(
     Returns:
       The new state and the metrics, both averaged over ``'data'``.
     """
-    hr = batch["hr"]
-    if "lr" in batch:
-        lr = batch["lr"]
-    else:
-        lr = degrade.degrade(
-            common.derive(key, state.step, common.PURPOSE_DEGRADE), hr, batch["position"], scale=config.scale
-        )
-    net = state.nets["g"]
+    lr, net = common.low_resolution(config, state, batch, key), state.nets["g"]
 
     def objective(params):
         terms = _terms(config, generator(config).apply({"params": params}, lr), batch)
@@ -115,16 +105,11 @@ def train_step(
     rate = _rate(config, state.step)
     net = common.apply_updates(net, grads, tx=optimizer(config), rate=rate)
     nets = {"g": common.ema(net, config.optim.ema, state.step)}
-
     metrics = {f"g/{name}": value for name, value in terms.items()}
-    metrics |= {"g/total": total, "g/grad_norm": optax.tree.norm(grads)}
-    metrics = jax.lax.pmean(metrics, AXIS)
-    new = common.keep_finite(state, state.replace(nets=nets), metrics, guard=config.train.guard)
-    metrics |= {"rate": rate, "skipped": new.skipped, "bad_run": new.bad_run}
-    return new, metrics
+    return common.finish_step(config, state, nets, total=total, grads=grads, rate=rate, metrics=metrics)
 
 
-def predict(config: Any, variables: dict, lr: Float[Array, "b h w 3"]) -> dict:
+def predict(config: Any, variables: dict, lr: Float[Array, "b h w 3"]) -> Prediction:
     """Super-resolves and aligns faces.
 
     Args:
@@ -137,29 +122,29 @@ def predict(config: Any, variables: dict, lr: Float[Array, "b h w 3"]) -> dict:
       resolution, and where the network aligns: ``heatmaps`` [b,16,16,69] of the last stage, ``landmarks_px`` [b,68,2]
       by arg-max, ``landmarks_soft_px`` by the centre of mass, see :func:`jfsr.geometry.decode_heatmaps`.
     """
-    found = generator(config).apply(variables, lr)
-    sr = jnp.clip(enlarge(lr, config.scale) if found.sr is None else found.sr, 0.0, 1.0)
-    out = {"sr": sr, "stages": {sr.shape[1]: sr}}
-    if found.heatmaps is not None:
-        maps = found.heatmaps[-1]
+    output = generator(config).apply(variables, lr)
+    sr = jnp.clip(enlarge(lr, config.scale) if output.sr is None else output.sr, 0.0, 1.0)
+    out: Prediction = {"sr": sr, "stages": {sr.shape[1]: sr}}
+    if output.heatmaps is not None:
+        maps = output.heatmaps[-1]
         out["heatmaps"] = maps
-        for name, soft in (("landmarks_px", False), ("landmarks_soft_px", True)):
-            out[name] = geometry.decode_heatmaps(maps[..., :-1], image_size=sr.shape[1], soft=soft)
+        decode = functools.partial(geometry.decode_heatmaps, maps[..., :-1], image_size=sr.shape[1])
+        out["landmarks_px"], out["landmarks_soft_px"] = decode(soft=False), decode(soft=True)
     return out
 
 
 def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -> dict[str, Float[Array, " b"]]:
     """Validation, per image: PSNR in dB, and NMSE by arg-max, in percent of the outer eyes' distance and of the box.
 
-    The second is steady where faces turn so far that the eyes' distance vanishes.
+    The second is stable where faces turn so far that the distance of the eyes vanishes.
     """
-    found = predict(config, variables, batch["lr"])
+    predicted = predict(config, variables, batch["lr"])
     out = {}
     if config.model.heads != "align":
-        out["psnr"] = -10.0 * jnp.log10(jnp.mean((found["sr"] - batch["hr"]) ** 2, axis=(1, 2, 3)) + 1e-10)
-    if "landmarks_px" in found:
+        out["psnr"] = common.psnr(predicted["sr"], batch["hr"])
+    if "landmarks_px" in predicted:
         true = batch["landmarks_px"]
-        gap = _mean_gap(found["landmarks_px"], true, batch["visible"])
+        gap = _mean_gap(predicted["landmarks_px"], true, batch["visible"])
         out["nmse"] = 100.0 * gap / jnp.linalg.norm(true[:, 36] - true[:, 45], axis=-1)
         out["nmse_box"] = 100.0 * gap / jnp.sqrt(jnp.prod(jnp.nanmax(true, axis=1) - jnp.nanmin(true, axis=1), axis=-1))
     return out
@@ -169,13 +154,13 @@ def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -
 
 
 def heatmap_error(
-    found: Float[Array, "s b h w k"], target: Float[Array, "b h w k"], counts: Bool[Array, "b k"]
+    maps: Float[Array, "s b h w k"], target: Float[Array, "b h w k"], counts: Bool[Array, "b k"]
 ) -> Float[Array, " b"]:
     """Half the squared difference, summed over the stages, the cells and the maps that count.
 
     DEVIATES: (1) has the root of the sum, of one heatmap; this is the authors' code, with which alpha is 1.
     """
-    gap = jnp.square(found - target[None]) * counts[None, :, None, None]
+    gap = jnp.square(maps - target[None]) * counts[None, :, None, None]
     return 0.5 * gap.sum(axis=(0, 2, 3, 4))
 
 
@@ -191,25 +176,25 @@ def targets(
     return heatmaps.with_background(maps), jnp.concatenate([drawn, drawn.any(-1, keepdims=True)], axis=-1)
 
 
-def _terms(config: Any, found: Output, batch: dict[str, Array]) -> dict[str, Array]:
+def _terms(config: Any, output: Output, batch: dict[str, Array]) -> dict[str, Array]:
     terms = {}
-    if found.sr is not None:
+    if output.sr is not None:
         # DEVIATES: (1) has the sum over pixels; as in the authors' code this is the mean, with which alpha is 1.
-        terms["sr"] = jnp.mean(losses.l1(found.sr, batch["hr"]))
-    if found.heatmaps is not None:
-        target, counts = targets(config, batch["landmarks_px"], batch["visible"], size=found.heatmaps.shape[2])
-        terms["heatmap"] = common.masked_mean(heatmap_error(found.heatmaps, target, counts), counts[:, -1])
+        terms["pixel"] = jnp.mean(losses.l1(output.sr, batch["hr"]))
+    if output.heatmaps is not None:
+        target, counts = targets(config, batch["landmarks_px"], batch["visible"], size=output.heatmaps.shape[2])
+        terms["heatmap"] = common.masked_mean(heatmap_error(output.heatmaps, target, counts), counts[:, -1])
     return terms
 
 
 def _rate(config: Any, step: Array) -> Array:
     """The rate, halved at the 20th and 30th of 40 epochs."""
-    o, total = config.optim, stages(config)["joint"]
-    return common.rate_with_drops(step, base=o.lr, total=total, drops=tuple(o.drops), factor=o.drop)
+    o = config.optim
+    return common.rate_with_drops(step, base=o.lr, total=config.train.steps, drops=tuple(o.drops), factor=o.drop)
 
 
-def _mean_gap(found_px: Array, true_px: Array, visible: Array) -> Float[Array, " b"]:
+def _mean_gap(estimated_px: Array, true_px: Array, visible: Array) -> Float[Array, " b"]:
     """Mean distance in pixels over the visible points; with a size of the face, :func:`jfsr.metrics.nmse`."""
     known = visible & jnp.isfinite(true_px).all(-1)
-    gap = jnp.where(known, jnp.linalg.norm(found_px - true_px, axis=-1), 0.0)
+    gap = jnp.where(known, jnp.linalg.norm(estimated_px - true_px, axis=-1), 0.0)
     return gap.sum(-1) / known.sum(-1)

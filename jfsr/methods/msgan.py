@@ -5,12 +5,17 @@ as if it were the original. Stage one (``pixel``) trains the generator alone wit
 discriminator per resolution, a discriminator on the pose network's features, and the losses below. Equation numbers
 are the paper's.
 
-Loss terms and their weights in ``config.weights``; the first four are summed over resolutions with ``config.alpha``::
+The loss terms, by their names in ``config.weights``. The first four are summed over resolutions with
+``config.stage_weights``, the paper's alpha; the others, L_p of (11), also have the factor ``weights.pose``::
 
-    l1      (12)      all resolutions                       adv    (2)   all resolutions
-    lpips   (13)      config.loss.perceptual_stages         ip     (14)  config.loss.perceptual_stages
-    pa      (3)       D_r on pose features                  est    (4)(5) cross-entropy + weights.mse * squared error
-    sim     (6)       angle of pose features                m      (7)-(10) magnitude of pose features
+    pixel       (12)      L1 at all resolutions
+    adv         (2)       at all resolutions
+    perceptual  (13)      LPIPS at config.loss.perceptual_stages
+    identity    (14)      cosine of identity features at config.loss.perceptual_stages
+    pose_adv    (3)       D_r on the pose network's features
+    pose_est    (4)(5)    cross-entropy + weights.pose_mse * squared error of the angles
+    pose_angle  (6)       angle between the pose features of SR and HR
+    pose_norm   (7)-(10)  difference of their lengths
 
 A term with weight 0 is not computed, and a frozen network that no term needs is not loaded: the ablations of Table 4
 are weights, set in ``configs/msgan.py``.
@@ -22,38 +27,35 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float
 
-from jfsr import losses
-from jfsr.data import degrade
+from jfsr import geometry, losses
 from jfsr.frozen import zoo
-from jfsr.methods import common
+from jfsr.methods import Prediction, common
 from jfsr.methods.common import AXIS, Net, State
 from jfsr.models.msgan import FeatureDiscriminator, MSGANGenerator, PatchDiscriminator
 
-FROZEN = ("pose", "identity", "perceptual")
-
 CONFIG = {
     "scale": int,
-    "model": {"features": int, "growth": int, "blocks": tuple, "skip": str, "remat": bool, "dtype": str},
-    "disc": {"widths": tuple},
-    "loss": {"adversarial": str, "perceptual_stages": tuple, "norm_momentum": float},
-    "alpha": {"r16": float, "r32": float, "r64": float, "r128": float},
-    "weights": dict.fromkeys(("l1", "adv", "lpips", "ip", "pa", "est", "sim", "m", "mse", "pose"), float),
+    "model": {"features": int, "growth": int, "blocks": tuple[int, ...], "skip": str, "remat": bool, "dtype": str},
+    "disc": {"widths": tuple[int, ...]},
+    "loss": {"adversarial": str, "perceptual_stages": tuple[int, ...], "norm_momentum": float},
+    "stage_weights": {"r16": float, "r32": float, "r64": float, "r128": float},
+    "weights": {"pixel": float, "adv": float, "perceptual": float, "identity": float, "pose_adv": float,
+                "pose_est": float, "pose_angle": float, "pose_norm": float, "pose_mse": float, "pose": float},
     "frozen": {"pose": str, "identity": str, "perceptual": str},
-    "start": {"g": str},
-    "optim": {"b1": float, "b2": float, "lr_pixel": float, "lr_joint": float, "lr_d": float, "drops": tuple,
-              "drop": float, "ema": float},
+    "warm_start": {"g": str},
+    "optim": {"b1": float, "b2": float, "lr_pixel": float, "lr_joint": float, "lr_d": float,
+              "drops": tuple[float, ...], "drop": float, "ema": float},
     "train": {"pixel_steps": int, "joint_steps": int, "guard": bool},
 }  # fmt: skip
 
-POSE_TERMS = ("pa", "est", "sim", "m")
+POSE_TERMS = ("pose_adv", "pose_est", "pose_angle", "pose_norm")
 
-# What fits of the ×4 ESRGAN that the paper doubles (III-A), ours: theirs. Both halves take its blocks and the
-# convolution behind them; its first convolution goes to the first half, as the second has none. The convolutions behind
-# its upsampling stay behind: ours read what PixelShuffle made.
-STARTS = {
+# What fits of the ×4 ESRGAN, which the paper doubles (III-A); our path: its path. Both halves take its blocks and
+# the convolution behind them; its first convolution goes to the first half, as the second has none. Its convolutions
+# after the upsampling are left out: ours take the output of PixelShuffle.
+WARM_STARTS = {
     "g": {
         "rrdb": {
             "trunk1/conv_first": "trunk/conv_first",
@@ -77,12 +79,13 @@ def needed(config: Any) -> tuple[str, ...]:
     if config.train.joint_steps == 0:
         return ()
     pose = w.pose * sum(w[name] for name in POSE_TERMS) > 0
-    return tuple(kind for kind, yes in zip(FROZEN, (pose, w.ip > 0, w.lpips > 0), strict=True) if yes)
+    used = {"pose": pose, "identity": w.identity > 0, "perceptual": w.perceptual > 0}
+    return tuple(kind for kind, is_used in used.items() if is_used)
 
 
-def starts(config: Any) -> dict[str, str]:
-    """The networks that do not start from chance, and what from: see :mod:`jfsr.training.warm_start`."""
-    return {"g": config.start.g} if config.start.g else {}
+def warm_starts(config: Any) -> dict[str, str]:
+    """The generator's initial parameters, if the config names some: see :mod:`jfsr.training.warm_start`."""
+    return {"g": config.warm_start.g} if config.warm_start.g else {}
 
 
 def generator(config: Any) -> MSGANGenerator:
@@ -107,17 +110,15 @@ def discriminators(config: Any) -> dict[str, PatchDiscriminator]:
 
 def init(config: Any, key: common.Key, batch: dict[str, Array]) -> State:
     """Fresh state. ``batch`` gives the shapes; networks that the config does not train are left out."""
-    hr = jnp.asarray(batch["hr"][:1])
-    small = jnp.zeros((1, hr.shape[1] // config.scale, hr.shape[2] // config.scale, 3))
     tx = common.adam(config.optim)
     keys = iter(jax.random.split(key, 8))
-    nets = {"g": common.init_net(generator(config), next(keys), small, tx=tx, ema=True)}
+    nets = {"g": common.init_net(generator(config), next(keys), common.blank_lr(config, batch), tx=tx, ema=True)}
     if config.train.joint_steps and config.weights.adv:
         for name, module in discriminators(config).items():
             image = jnp.zeros((1, module.size, module.size, 3))
             nets[name] = common.init_net(module, next(keys), image, tx=tx)
     if "pose" in needed(config):
-        if config.weights.pa:
+        if config.weights.pose_adv:
             pose = zoo.network(config.frozen.pose)
             nets["d_r"] = common.init_net(FeatureDiscriminator(), next(keys), jnp.zeros((2, pose.features)), tx=tx)
         # Running mean and deviation of the HR features' norm, (8) and (9); they are state, so they are checkpointed.
@@ -142,13 +143,7 @@ def train_step(
     Returns:
       The new state and the metrics, both averaged over ``'data'``.
     """
-    hr = batch["hr"]
-    if "lr" in batch:
-        lr = batch["lr"]
-    else:
-        lr = degrade.degrade(
-            common.derive(key, state.step, common.PURPOSE_DEGRADE), hr, batch["position"], scale=config.scale
-        )
+    hr, lr = batch["hr"], common.low_resolution(config, state, batch, key)
     g, joint = generator(config), stage == "joint"
     with_pose = joint and "pose" in needed(config)
     pose = zoo.network(config.frozen.pose) if with_pose else None
@@ -157,26 +152,35 @@ def train_step(
     # ---- One forward pass of the generator (and of the pose network on its result) serves every update.
     def forward(params):
         images = g.apply({"params": params}, lr)
-        return images, pose.apply(frozen["pose"], images[128]) if pose is not None else None
+        return images, pose.apply(frozen["pose"], images[geometry.HR_SIZE]) if pose is not None else None
 
     (fake, pose_sr), pull_back = jax.vjp(forward, state.nets["g"].params)
     pose_hr = pose.apply(frozen["pose"], hr) if pose is not None else None
 
     # ---- Discriminators, (2) and (3): real and fake go through in separate calls.
-    nets, metrics = dict(state.nets), {}
+    nets, metrics, grads_d = dict(state.nets), {}, {}
     if joint:
         pairs = {name: (real[d.size], fake[d.size]) for name, d in discriminators(config).items() if name in nets}
         if "d_r" in nets:
             pairs["d_r"] = (pose_hr.features, pose_sr.features)
+        rate_d = _rate(config, state.step, "joint") * config.optim.lr_d
         for name, (x_real, x_fake) in pairs.items():
-            nets[name], metrics[f"d/{name}"] = _update_discriminator(config, state, name, x_real, x_fake)
+            nets[name], metrics[f"d/{name}"], grads_d[name] = common.update_discriminator(
+                _discriminator(config, name),
+                nets[name],
+                x_real,
+                x_fake,
+                kind=config.loss.adversarial,
+                tx=common.adam(config.optim),
+                rate=rate_d,
+            )
 
     # ---- Generator: the gradient reaches the images and the pose outputs, then runs back once.
     if with_pose:
         nets["norm"] = _track_norm(nets["norm"], pose_hr.features, config.loss.norm_momentum)
 
     def objective(fake, pose_sr):
-        terms = {"l1": _over_stages(config, lambda r: losses.l1(fake[r], real[r]), g.resolutions)}
+        terms = {"pixel": _over_stages(config, lambda r: losses.l1(fake[r], real[r]), g.resolutions)}
         if joint:
             terms |= _image_terms(config, nets, frozen, fake, hr)
         total = common.weigh(terms, config.weights)
@@ -190,18 +194,16 @@ def train_step(
     (grads,) = pull_back(grads)
     grads = jax.lax.pmean(grads, AXIS)
     rate = _rate(config, state.step, stage)
-    g_net = common.apply_updates(nets["g"], grads, tx=common.adam(config.optim), rate=rate)
-    nets["g"] = common.ema(g_net, config.optim.ema, state.step)
+    net = common.apply_updates(nets["g"], grads, tx=common.adam(config.optim), rate=rate)
+    nets["g"] = common.ema(net, config.optim.ema, state.step)
 
     metrics |= {f"g/{name}": value for name, value in terms.items()}
-    metrics |= {"g/total": total, "g/grad_norm": optax.tree.norm(grads)}
-    metrics = jax.lax.pmean(metrics, AXIS)
-    new = common.keep_finite(state, state.replace(nets=nets), metrics, guard=config.train.guard)
-    metrics |= {"rate": rate, "skipped": new.skipped, "bad_run": new.bad_run}
-    return new, metrics
+    return common.finish_step(
+        config, state, nets, total=total, grads=grads, rate=rate, metrics=metrics, watched=grads_d
+    )
 
 
-def predict(config: Any, variables: dict, lr: Float[Array, "b h w 3"]) -> dict:
+def predict(config: Any, variables: dict, lr: Float[Array, "b h w 3"]) -> Prediction:
     """Super-resolves faces.
 
     Args:
@@ -219,13 +221,14 @@ def predict(config: Any, variables: dict, lr: Float[Array, "b h w 3"]) -> dict:
 def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -> dict[str, Float[Array, " b"]]:
     """Validation: PSNR in dB and, where a pose network is loaded, its mean absolute error in degrees, per image."""
     sr = predict(config, variables, batch["lr"])["sr"]
-    out = {"psnr": -10.0 * jnp.log10(jnp.mean((sr - batch["hr"]) ** 2, axis=(1, 2, 3)) + 1e-10)}
+    out = {"psnr": common.psnr(sr, batch["hr"])}
     if "pose" in frozen:
         pose = zoo.network(config.frozen.pose)
-        guess = pose.decode(pose.apply(frozen["pose"], sr).logits)
-        gap = (guess - batch["pose_deg"] + 180.0) % 360.0 - 180.0
+        estimate = pose.decode(pose.apply(frozen["pose"], sr).logits)
+        gap = geometry.wrap_deg(estimate - batch["pose_deg"])
         # NaN where the label is unknown or out of the bins' range: such images do not count.
-        out["pose_mae_deg"] = jnp.where(losses.pose_known(batch["pose_deg"]), jnp.mean(jnp.abs(gap), axis=-1), jnp.nan)
+        known = geometry.pose_in_range(batch["pose_deg"])
+        out["pose_mae_deg"] = jnp.where(known, jnp.mean(jnp.abs(gap), axis=-1), jnp.nan)
     return out
 
 
@@ -233,9 +236,8 @@ def _rate(config: Any, step: Array, stage: str) -> Array:
     """Learning rate: constant in stage one, dropped in stage two. DEVIATES: the paper gives no schedule."""
     if stage == "pixel":
         return jnp.float32(config.optim.lr_pixel)
-    done = step - config.train.pixel_steps
     return common.rate_with_drops(
-        done,
+        step - config.train.pixel_steps,
         base=config.optim.lr_joint,
         total=config.train.joint_steps,
         drops=tuple(config.optim.drops),
@@ -243,61 +245,36 @@ def _rate(config: Any, step: Array, stage: str) -> Array:
     )
 
 
-def _update_discriminator(config: Any, state: State, name: str, real: Array, fake: Array) -> tuple[Net, Array]:
-    """One update of one discriminator on real and generated inputs."""
-    net, fake = state.nets[name], jax.lax.stop_gradient(fake)
-    module = _discriminator(config, name)
-
-    def objective(params):
-        on_real, seen = module.apply({"params": params, "batch_stats": net.stats}, real, mutable=["batch_stats"])
-        on_fake, seen = module.apply({"params": params, **seen}, fake, mutable=["batch_stats"])
-        loss = jnp.mean(losses.adversarial_d(on_real, on_fake, kind=config.loss.adversarial))
-        return loss, seen["batch_stats"]
-
-    (loss, stats), grads = jax.value_and_grad(objective, has_aux=True)(net.params)
-    grads = jax.lax.pmean(grads, AXIS)
-    rate = _rate(config, state.step, "joint") * config.optim.lr_d
-    stats = jax.lax.pmean(stats, AXIS)
-    # The guard watches the metrics: a gradient that is not finite must show in one, also where the loss is finite.
-    loss += 0.0 * optax.tree.norm(grads)
-    return common.apply_updates(net, grads, tx=common.adam(config.optim), rate=rate, stats=stats), loss
-
-
 def _discriminator(config: Any, name: str) -> PatchDiscriminator | FeatureDiscriminator:
     return FeatureDiscriminator() if name == "d_r" else discriminators(config)[name]
 
 
-def _fools(config: Any, nets: dict[str, Net], name: str, fake: Array) -> Array:
-    """Non-saturating adversarial loss of the generator against one discriminator, whose state stays as it is."""
-    net = nets[name]
-    logits = _discriminator(config, name).apply(
-        {"params": net.params, "batch_stats": net.stats}, fake, update_stats=False
-    )
-    return jnp.mean(losses.adversarial_g(logits, kind=config.loss.adversarial))
+def _adversarial(config: Any, nets: dict[str, Net], name: str, fake: Array) -> Array:
+    return common.adversarial_loss(_discriminator(config, name), nets[name], fake, kind=config.loss.adversarial)
 
 
 def _over_stages(config: Any, term: Any, resolutions: tuple[int, ...]) -> Array:
-    """Sum over resolutions with the paper's alpha, (16); ``term`` gives one value per image or one in all."""
-    return sum((config.alpha[f"r{r}"] * jnp.mean(term(r)) for r in resolutions), start=jnp.zeros(()))
+    """Sum over resolutions with the paper's alpha, (16); ``term`` gives one value per image, or one for the batch."""
+    return sum((config.stage_weights[f"r{r}"] * jnp.mean(term(r)) for r in resolutions), start=jnp.zeros(()))
 
 
 def _image_terms(config: Any, nets: dict, frozen: dict, fake: dict[int, Array], hr: Array) -> dict[str, Array]:
     """Adversarial, LPIPS and identity terms of (15)."""
     terms, w = {}, config.weights
-    stages_seen = tuple(config.loss.perceptual_stages)
+    resolutions = tuple(config.loss.perceptual_stages)
     if w.adv:
-        terms["adv"] = _over_stages(config, lambda r: _fools(config, nets, f"d_{r}", fake[r]), tuple(fake))
-    # Smaller stages are resized by the frozen network itself; HR is compared at its full size.
-    if w.lpips:
+        terms["adv"] = _over_stages(config, lambda r: _adversarial(config, nets, f"d_{r}", fake[r]), tuple(fake))
+    # LPIPS compares at the size of HR; an identity network resizes its input itself.
+    if w.perceptual:
         net = zoo.network(config.frozen.perceptual)
-        terms["lpips"] = _over_stages(
-            config, lambda r: net.distance(frozen["perceptual"], _to_size(fake[r], hr), hr), stages_seen
+        terms["perceptual"] = _over_stages(
+            config, lambda r: net.distance(frozen["perceptual"], _to_size(fake[r], hr), hr), resolutions
         )
-    if w.ip:
+    if w.identity:
         net = zoo.network(config.frozen.identity)
-        whose = net.apply(frozen["identity"], hr)
-        terms["ip"] = _over_stages(
-            config, lambda r: losses.cosine_distance(net.apply(frozen["identity"], fake[r]), whose), stages_seen
+        original = net.apply(frozen["identity"], hr)
+        terms["identity"] = _over_stages(
+            config, lambda r: losses.cosine_distance(net.apply(frozen["identity"], fake[r]), original), resolutions
         )
     return terms
 
@@ -305,17 +282,17 @@ def _image_terms(config: Any, nets: dict, frozen: dict, fake: dict[int, Array], 
 def _pose_terms(config: Any, nets: dict, pose: Any, sr: Any, hr: Any, pose_deg: Array) -> dict[str, Array]:
     """The terms of L_p, (11): adversarial on features, estimation error, angle and magnitude of the features."""
     terms, w = {}, config.weights
-    if w.pa:
-        terms["pa"] = _fools(config, nets, "d_r", sr.features)
-    if w.est:
+    if w.pose_adv:
+        terms["pose_adv"] = _adversarial(config, nets, "d_r", sr.features)
+    if w.pose_est:
         ce, mse = losses.pose_estimation(sr.logits, pose_deg, pose.decode(sr.logits))
-        terms["est"] = common.masked_mean(ce + w.mse * mse, losses.pose_known(pose_deg))
-    if w.sim:
-        terms["sim"] = jnp.mean(losses.cosine_distance(sr.features, hr.features))
-    if w.m:
+        terms["pose_est"] = common.masked_mean(ce + w.pose_mse * mse, geometry.pose_in_range(pose_deg))
+    if w.pose_angle:
+        terms["pose_angle"] = jnp.mean(losses.cosine_distance(sr.features, hr.features))
+    if w.pose_norm:
         norm = nets["norm"].stats
         length_sr, length_hr = (jnp.linalg.norm(x.features, axis=-1) for x in (sr, hr))
-        terms["m"] = jnp.mean(losses.norm_gap(length_sr, length_hr, norm["mu"], norm["sigma"]))
+        terms["pose_norm"] = jnp.mean(losses.norm_gap(length_sr, length_hr, norm["mu"], norm["sigma"]))
     return terms
 
 
@@ -325,7 +302,7 @@ def _track_norm(net: Net, features: Float[Array, "b f"], momentum: float) -> Net
     mean = jax.lax.pmean(jnp.mean(length), AXIS)
     std = jnp.sqrt(jax.lax.pmean(jnp.mean((length - mean) ** 2), AXIS))
     old = net.stats
-    # The first batch sets the pair: an average that starts at (0, 1) would take 500 steps to reach the features' scale.
+    # The first batch sets both: averages that start at 0 and 1 would take 500 steps to reach the features' scale.
     first = old["seen"] == 0
     alpha = jnp.where(first, 1.0, momentum)
     mu, sigma = losses.running_moments(old["mu"], old["sigma"], mean, std, alpha=alpha)

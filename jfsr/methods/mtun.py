@@ -3,13 +3,14 @@
 An unaligned face of 16×16 becomes an upright one of 128×128. On the way a spatial transformer turns the features
 upright, and stacked hourglasses estimate four heatmaps (eyes, nose, mouth, chin), which join the features. Equation
 numbers are the paper's. Generator and discriminator take turns in every step; one forward pass of the generator serves
-both. Loss terms and their weights in ``config.weights``, (6)::
+both. The loss terms, by their names in ``config.weights``, with the paper's letter; their weighted sum is (6)::
 
-    p (1)   pixels      1        u (3)(4)  adversarial       .01
-    f (2)   features    .01      h (5)     heatmaps           1
+    pixel       p  (1)   squared error                       adv      u  (3)(4)  against the discriminator
+    perceptual  f  (2)   squared error of VGG-19's features  heatmap  h  (5)     squared error of the heatmaps
 
-DEVIATES: the squared norms of (1), (2), (5) are means over the elements; sums would leave u without any say.
-A term with weight 0 is not computed; without h there is no heatmap branch, as in the left half of Table 3.
+DEVIATES: the squared norms of (1), (2), (5) are means over the elements; with sums, the adversarial term would be
+negligible.
+A term with weight 0 is not computed; without ``heatmap`` there is no heatmap branch, as in the left half of Table 3.
 """
 
 from __future__ import annotations
@@ -21,24 +22,22 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
-from jfsr import losses
-from jfsr.data import degrade, heatmaps, misalign
+from jfsr.data import heatmaps, misalign
 from jfsr.frozen import zoo
-from jfsr.methods import common
-from jfsr.methods.common import AXIS, Net, State
+from jfsr.methods import Prediction, common
+from jfsr.methods.common import AXIS, State
 from jfsr.models.mtun import SCALE, MTUNDiscriminator, MTUNGenerator
-
-FROZEN = ("features",)
 
 CONFIG = {
     "scale": int,
-    "model": {"widths": tuple, "heb_at": int, "stacks": int, "heb_features": int, "skip": str, "dtype": str},
-    "disc": {"widths": tuple},
-    "loss": {"adversarial": str, "sigma_px": float},
-    "weights": dict.fromkeys(("p", "f", "u", "h"), float),
+    "model": {"widths": tuple[int, ...], "heb_at": int, "stacks": int, "heb_features": int, "skip": str, "dtype": str},
+    "disc": {"widths": tuple[int, ...]},
+    "loss": {"adversarial": str},
+    "heatmap": {"sigma_px": float},
+    "weights": {"pixel": float, "perceptual": float, "adv": float, "heatmap": float},
     "frozen": {"features": str},
-    "optim": {"decay": float, "lr": float, "lr_decay": float, "ema": float},
-    "train": {"steps": int, "epoch_steps": int, "guard": bool},
+    "optim": {"rms_decay": float, "lr": float, "lr_decay": float, "lr_decay_every": int, "ema": float},
+    "train": {"steps": int, "guard": bool},
     "data": {"misalign": misalign.CONFIG},
 }
 
@@ -50,7 +49,7 @@ def stages(config: Any) -> dict[str, int]:
 
 def needed(config: Any) -> tuple[str, ...]:
     """VGG-19's features, if (2) has a weight."""
-    return FROZEN if config.weights.f > 0 else ()
+    return ("features",) if config.weights.perceptual > 0 else ()
 
 
 def generator(config: Any) -> MTUNGenerator:
@@ -60,7 +59,7 @@ def generator(config: Any) -> MTUNGenerator:
     m = config.model
     return MTUNGenerator(
         widths=tuple(m.widths),
-        heb_at=m.heb_at if config.weights.h > 0 else 0,
+        heb_at=m.heb_at if config.weights.heatmap > 0 else 0,
         stacks=m.stacks,
         heb_features=m.heb_features,
         skip=m.skip,
@@ -76,17 +75,16 @@ def discriminator(config: Any) -> MTUNDiscriminator:
 def optimizer(config: Any) -> optax.GradientTransformation:
     """RMSprop's direction; the paper's "decay rate 0.01" is the weight of the new square, optax's decay .99."""
     # DEVIATES: with the bias correction, or the first steps would be ten times too long.
-    return optax.scale_by_rms(decay=config.optim.decay, eps=1e-8, bias_correction=True)
+    return optax.scale_by_rms(decay=config.optim.rms_decay, eps=1e-8, bias_correction=True)
 
 
 def init(config: Any, key: common.Key, batch: dict[str, Array]) -> State:
     """Fresh state. ``batch`` gives the shapes; a discriminator that has no weight is left out."""
     misalign.ranges(config.data.misalign)  # refused here, before anything is computed
-    hr = jnp.asarray(batch["hr"][:1])
-    small = jnp.zeros((1, hr.shape[1] // config.scale, hr.shape[2] // config.scale, 3))
+    hr, small = jnp.asarray(batch["hr"][:1]), common.blank_lr(config, batch)
     for_g, for_d = jax.random.split(key)
     nets = {"g": common.init_net(generator(config), for_g, small, tx=optimizer(config), ema=True)}
-    if config.weights.u:
+    if config.weights.adv:
         nets["d"] = common.init_net(discriminator(config), for_d, hr, tx=optimizer(config))
     return common.new_state(nets)
 
@@ -110,9 +108,8 @@ def train_step(
       The new state and the metrics, both averaged over ``'data'``.
     """
     del stage
-    hr, g = batch["hr"], generator(config)
-    lr = batch["lr"] if "lr" in batch else low_resolution(config, state, batch, key)
-    rate = config.optim.lr * config.optim.lr_decay ** (state.step // config.train.epoch_steps).astype(jnp.float32)
+    hr, lr, g = batch["hr"], common.low_resolution(config, state, batch, key), generator(config)
+    rate = config.optim.lr * config.optim.lr_decay ** (state.step // config.optim.lr_decay_every).astype(jnp.float32)
 
     # ---- One forward pass serves both updates; BatchNorm's new statistics come out beside it.
     def forward(params):
@@ -122,25 +119,31 @@ def train_step(
     (fake, maps), pull_back, (theta, stats) = jax.vjp(forward, state.nets["g"].params, has_aux=True)
 
     # ---- Discriminator, (3)
-    nets, metrics = dict(state.nets), {}
+    nets, metrics, grads_d = dict(state.nets), {}, ()
     if "d" in nets:
-        nets["d"], metrics["d/loss"] = _update_discriminator(config, nets["d"], hr, fake, rate)
+        nets["d"], metrics["d/d"], grads_d = common.update_discriminator(
+            discriminator(config),
+            nets["d"],
+            hr,
+            fake,
+            kind=config.loss.adversarial,
+            tx=optimizer(config),
+            rate=rate,
+        )
 
     # ---- Generator, (6): the gradient reaches image and heatmaps, then runs back once.
     def objective(fake, maps):
-        terms = {"p": jnp.mean(squared_distance(fake, hr))}
-        if config.weights.f:
+        terms = {"pixel": jnp.mean(squared_distance(fake, hr))}
+        if config.weights.perceptual:
             vgg = zoo.network(config.frozen.features)
             features = (vgg.apply(frozen["features"], x) for x in (fake, hr))
-            terms["f"] = jnp.mean(squared_distance(*features))
+            terms["perceptual"] = jnp.mean(squared_distance(*features))
         if "d" in nets:
-            variables = {"params": nets["d"].params, "batch_stats": nets["d"].stats}
-            logits = discriminator(config).apply(variables, fake, update_stats=False)
             # DEVIATES: (4) as printed rewards fakes that look fake; this is -log D(fake).
-            terms["u"] = jnp.mean(losses.adversarial_g(logits, kind=config.loss.adversarial))
-        if config.weights.h:
+            terms["adv"] = common.adversarial_loss(discriminator(config), nets["d"], fake, kind=config.loss.adversarial)
+        if config.weights.heatmap:
             target, known = true_maps(config, batch, size=g.heb_at)
-            terms["h"] = common.masked_mean(heatmap_loss(maps, target), known)
+            terms["heatmap"] = common.masked_mean(heatmap_loss(maps, target), known)
         return common.weigh(terms, config.weights), terms
 
     (total, terms), grads = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)(fake, maps)
@@ -150,20 +153,10 @@ def train_step(
     nets["g"] = common.ema(net, config.optim.ema, state.step)
 
     metrics |= {f"g/{name}": value for name, value in terms.items()}
-    metrics |= {"g/total": total, "g/grad_norm": optax.tree.norm(grads)}
     metrics["g/turned_deg"] = jnp.mean(jnp.abs(jnp.rad2deg(theta[:, 1])))
-    metrics = jax.lax.pmean(metrics, AXIS)
-    new = common.keep_finite(state, state.replace(nets=nets), metrics, guard=config.train.guard)
-    return new, metrics | {"rate": rate, "skipped": new.skipped, "bad_run": new.bad_run}
-
-
-def low_resolution(config: Any, state: State, batch: dict[str, Array], key: common.Key) -> Float[Array, "b h w 3"]:
-    """The input, misaligned and degraded on the device, as the pipeline would have."""
-    turned = degrade.misalign(batch["hr"], batch["similarity"])
-    if config.data.degradation == "bicubic":
-        return degrade.clean_lr(turned, scale=config.scale)
-    purpose = common.derive(key, state.step, common.PURPOSE_DEGRADE)
-    return degrade.degrade(purpose, turned, batch["position"], scale=config.scale)
+    return common.finish_step(
+        config, state, nets, total=total, grads=grads, rate=rate, metrics=metrics, watched=grads_d
+    )
 
 
 def squared_distance(a: Float[Array, "b h w c"], b: Float[Array, "b h w c"]) -> Float[Array, " b"]:
@@ -185,12 +178,12 @@ def true_maps(config: Any, batch: dict[str, Array], *, size: int) -> tuple[Float
     known = jnp.any(jnp.isfinite(batch["landmarks_px"]), axis=(1, 2))
     visible = heatmaps.self_occluded(batch["visible"], batch["pose_deg"])
     image_size = batch["hr"].shape[1]
-    sigma = config.loss.sigma_px
+    sigma = config.heatmap.sigma_px
     maps = heatmaps.component_heatmaps(batch["landmarks_px"], visible, size=size, image_size=image_size, sigma_px=sigma)
     return maps, known
 
 
-def predict(config: Any, variables: dict, lr: Float[Array, "b h w 3"]) -> dict:
+def predict(config: Any, variables: dict, lr: Float[Array, "b h w 3"]) -> Prediction:
     """Super-resolves unaligned faces.
 
     Args:
@@ -200,7 +193,8 @@ def predict(config: Any, variables: dict, lr: Float[Array, "b h w 3"]) -> dict:
 
     Returns:
       ``sr`` [b,128,128,3] in [0, 1], upright; ``stages``, that image by its resolution; ``components`` [b,n,n,4], the
-      heatmaps of eyes, nose, mouth and chin over it (n = 0 without that branch); ``theta`` [b,4], the similarity found.
+      heatmaps of eyes, nose, mouth and chin over it (n = 0 without that branch); ``theta``
+      [b,4], the similarity that turns it upright.
     """
     out = generator(config).apply(variables, lr, train=False)
     image = jnp.clip(out.image, 0.0, 1.0)
@@ -211,28 +205,10 @@ def predict(config: Any, variables: dict, lr: Float[Array, "b h w 3"]) -> dict:
 def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -> dict[str, Float[Array, " b"]]:
     """Validation, per image: PSNR in dB against the upright face, and the last heatmaps' error (5), where known."""
     del frozen
-    found = predict(config, variables, batch["lr"])
-    out = {"psnr": -10.0 * jnp.log10(squared_distance(found["sr"], batch["hr"]) + 1e-10)}
+    predicted = predict(config, variables, batch["lr"])
+    out = {"psnr": common.psnr(predicted["sr"], batch["hr"])}
     size = generator(config).heb_at
     if size:
         target, known = true_maps(config, batch, size=size)
-        out["heatmap"] = jnp.where(known, heatmap_loss(found["components"][None], target), jnp.nan)
+        out["heatmap"] = jnp.where(known, heatmap_loss(predicted["components"][None], target), jnp.nan)
     return out
-
-
-def _update_discriminator(
-    config: Any, net: Net, real: Float[Array, "b h w 3"], fake: Float[Array, "b h w 3"], rate: Float[Array, ""]
-) -> tuple[Net, Float[Array, ""]]:
-    """One update of the discriminator, (3), real and fake in separate calls."""
-    module, fake = discriminator(config), jax.lax.stop_gradient(fake)
-
-    def objective(params):
-        on_real, seen = module.apply({"params": params, "batch_stats": net.stats}, real, mutable=["batch_stats"])
-        on_fake, seen = module.apply({"params": params, **seen}, fake, mutable=["batch_stats"])
-        loss = jnp.mean(losses.adversarial_d(on_real, on_fake, kind=config.loss.adversarial))
-        return loss, seen["batch_stats"]
-
-    (loss, stats), grads = jax.value_and_grad(objective, has_aux=True)(net.params)
-    grads, stats = jax.lax.pmean((grads, stats), AXIS)
-    loss += 0.0 * optax.tree.norm(grads)  # the guard watches the metrics: a bad gradient must show in one
-    return common.apply_updates(net, grads, tx=optimizer(config), rate=rate, stats=stats), loss

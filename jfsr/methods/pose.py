@@ -1,7 +1,7 @@
 """Training a head pose network: the frozen network that MSGAN freezes (Ruiz et al., Hopenet, 2018).
 
 Each angle is classified into 66 bins of 3° and, through the expectation over the bins, regressed:
-``loss = cross-entropy + weights.mse * squared error``, summed over yaw, pitch and roll (MSGAN's (4), (5)).
+``loss = cross-entropy + weights.pose_mse * squared error``, summed over yaw, pitch and roll (MSGAN's (4), (5)).
 Faces whose pose is unknown or beyond ±99° do not count.
 """
 
@@ -11,22 +11,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float
 
-from jfsr import losses
+from jfsr import geometry, losses
 from jfsr.data import degrade
 from jfsr.frozen import zoo
 from jfsr.methods import common
 from jfsr.methods.common import AXIS, State
 
-FROZEN: tuple[str, ...] = ()
-
 CONFIG = {
     "scale": int,
     "model": {"name": str},
-    "weights": {"mse": float, "smooth": float},
-    "optim": {"b1": float, "b2": float, "lr": float, "warmup": float, "decay": float, "ema": float},
+    "weights": {"pose_mse": float, "smooth": float},
+    "optim": {"b1": float, "b2": float, "lr": float, "warmup": float, "weight_decay": float, "ema": float},
     "train": {"steps": int, "guard": bool},
 }
 
@@ -54,35 +51,34 @@ def train_step(
 ) -> tuple[State, dict[str, Array]]:
     """One step on ``hr`` [b,128,128,3] and ``pose_deg`` [b,3]."""
     network, net = zoo.network(config.model.name), state.nets["g"]
-    images, known = _network_input(config, batch["hr"]), losses.pose_known(batch["pose_deg"])
+    images, known = _network_input(config, batch["hr"]), geometry.pose_in_range(batch["pose_deg"])
 
     def objective(params):
         variables = {"params": params, "batch_stats": net.stats}
         out, seen = network.module.apply(variables, images, train=True, mutable=["batch_stats"])
-        guess = network.decode(out.logits)
-        ce, mse = losses.pose_estimation(out.logits, batch["pose_deg"], guess)
-        terms = {"cross_entropy": common.masked_mean(ce, known), "mse": common.masked_mean(mse, known)}
+        estimate = network.decode(out.logits)
+        ce, mse = losses.pose_estimation(out.logits, batch["pose_deg"], estimate)
+        terms = {"cross_entropy": common.masked_mean(ce, known), "pose_mse": common.masked_mean(mse, known)}
         terms["smooth"] = _neighbours(out.logits)
-        weights = {"cross_entropy": 1.0, "mse": config.weights.mse, "smooth": config.weights.smooth}
-        error = jnp.mean(jnp.abs(guess - jnp.where(known[:, None], batch["pose_deg"], 0.0)), axis=-1)
+        weights = {"cross_entropy": 1.0, **config.weights}
+        error = jnp.mean(jnp.abs(estimate - jnp.where(known[:, None], batch["pose_deg"], 0.0)), axis=-1)
         return common.weigh(terms, weights), (seen["batch_stats"], terms, common.masked_mean(error, known))
 
     (total, (stats, terms, error)), grads = jax.value_and_grad(objective, has_aux=True)(net.params)
     grads, stats = jax.lax.pmean((grads, stats), AXIS)
     rate = warm_cosine(config.optim, state.step, config.train.steps)
     net = common.apply_updates(net, grads, tx=common.adam(config.optim), rate=rate, stats=stats)
-    net = common.decay_weights(net, config.optim.decay * rate)
+    net = common.decay_weights(net, config.optim.weight_decay * rate)
     net = common.ema(net, config.optim.ema, state.step)
-    metrics = jax.lax.pmean({"total": total, "grad_norm": optax.tree.norm(grads), "mae_deg": error, **terms}, AXIS)
-    new = common.keep_finite(state, state.replace(nets={"g": net}), metrics, guard=config.train.guard)
-    return new, metrics | {"rate": rate, "skipped": new.skipped, "bad_run": new.bad_run}
+    metrics = {"g/mae_deg": error, **{f"g/{name}": value for name, value in terms.items()}}
+    return common.finish_step(config, state, {"g": net}, total=total, grads=grads, rate=rate, metrics=metrics)
 
 
 def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -> dict[str, Float[Array, " b"]]:
     """Mean absolute error over the three angles in degrees, per image; NaN where the pose is unknown."""
     network = zoo.network(config.model.name)
-    guess = network.decode(network.apply(variables, _network_input(config, batch["hr"])).logits)
-    return {"pose_mae_deg": jnp.mean(jnp.abs(guess - batch["pose_deg"]), axis=-1)}
+    estimate = network.decode(network.apply(variables, _network_input(config, batch["hr"])).logits)
+    return {"pose_mae_deg": jnp.mean(jnp.abs(estimate - batch["pose_deg"]), axis=-1)}
 
 
 def _network_input(config: Any, hr: Array) -> Array:

@@ -1,7 +1,7 @@
-"""Stacked hourglasses that estimate heatmaps, supervised after each (Newell et al. 2016; MTUN's branch HEB).
+"""Stacked hourglasses that estimate heatmaps, each one supervised (Newell et al. 2016; MTUN's branch HEB).
 
-The layout is pose-hg-train's: each hourglass is followed by a residual unit and a 1×1 convolution with BatchNorm and
-ReLU, from which a 1×1 convolution reads the heatmaps; features and heatmaps are added back for the next one.
+The layout is pose-hg-train's. After each hourglass come a residual unit and a 1×1 convolution with BatchNorm and ReLU;
+another 1×1 convolution makes the heatmaps. Features and heatmaps are added to the input of the next hourglass.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class ResidualUnit(nn.Module):
     """BN, ReLU, conv 3×3 (N_i), BN, ReLU, conv 1×1 (N_o), plus the input (MTUN, sec. 3.4).
 
     Attributes:
-      features: N_o; where it is not the input's N_i, the input passes a 1×1 convolution.
+      features: N_o; if it differs from the input's N_i, the skip has a 1×1 convolution.
       axis_name, dtype: see `layers.BatchNorm`.
     """
 
@@ -32,7 +32,7 @@ class ResidualUnit(nn.Module):
         """[b, h, w, N_i] -> [b, h, w, N_o]."""
         norm = lambda name: layers.BatchNorm(axis_name=self.axis_name, dtype=self.dtype, name=name)
         wide, y = x.shape[-1], x
-        # No bias where BatchNorm follows: it would be subtracted again.
+        # No bias before BatchNorm, which would subtract it.
         y = nn.relu(norm("norm1")(y, train=train))
         y = nn.Conv(wide, (3, 3), padding=1, use_bias=False, dtype=self.dtype, name="conv1")(y)
         y = nn.relu(norm("norm2")(y, train=train))
@@ -43,10 +43,10 @@ class ResidualUnit(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """One hourglass: ``depth`` halvings by max-pooling, a residual unit at each, and back up by repetition.
+    """One hourglass: ``depth`` halvings by max-pooling with a residual unit at each, then nearest-neighbour upsampling.
 
     Attributes:
-      depth: halvings; the map's side must be a multiple of 2**depth.
+      depth: number of halvings; the map's side must be a multiple of 2**depth.
       axis_name, dtype: see `layers.BatchNorm`.
     """
 
@@ -56,9 +56,12 @@ class Hourglass(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n n c"], *, train: bool = True) -> Float[Array, "b n n c"]:
-        """Same shape out as in."""
+        """Features -> features, same shape."""
         if x.shape[1] % 2**self.depth:
-            raise ValueError(f"an hourglass of depth {self.depth} cannot halve a map of {x.shape[1]} so often")
+            raise ValueError(
+                f"an hourglass of depth {self.depth} takes maps with a side that is a multiple of {2**self.depth}, "
+                f"got {x.shape[1]}"
+            )
         unit = lambda name: ResidualUnit(x.shape[-1], axis_name=self.axis_name, dtype=self.dtype, name=name)
         beside, y = [], x
         for level in range(self.depth):
@@ -75,10 +78,10 @@ class StackedHourglasses(nn.Module):
     """Heatmaps from features, one estimate after each of ``stacks`` hourglasses.
 
     Attributes:
-      stacks: hourglasses.
-      features: channels inside.
-      maps: heatmaps.
-      depth: of each hourglass.
+      stacks: number of hourglasses.
+      features: channels inside them.
+      maps: number of heatmaps.
+      depth: halvings in each hourglass.
       axis_name, dtype: see `layers.BatchNorm`.
     """
 
@@ -91,7 +94,7 @@ class StackedHourglasses(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n n c"], *, train: bool = True) -> Float[Array, "s b n n m"]:
-        """[b, n, n, c] -> float32 [stacks, b, n, n, maps], not clipped; the last is the estimate."""
+        """[b, n, n, c] -> float32 [stacks, b, n, n, maps], not clipped; the last stack's are the final estimate."""
         kind = {"axis_name": self.axis_name, "dtype": self.dtype}
         conv = lambda wide, name, bias=True: nn.Conv(wide, (1, 1), use_bias=bias, dtype=self.dtype, name=name)
         x = ResidualUnit(self.features, **kind, name="first")(x, train=train)

@@ -13,7 +13,7 @@ Both are those of SRGAN (Ledig et al., arXiv 1609.04802, fig. 4), the letter's r
 | | Dense 1024, LeakyReLU 0.2; Dense 1 | 33,556,481 |
 | | | 38,243,713 |
 
-A convolution that BatchNorm follows has no bias: the normalisation would subtract it again.
+A convolution before BatchNorm has no bias, because the normalisation would subtract it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from jfsr.models import layers
 
 
 class PReLU(nn.Module):
-    """max(x, 0) + a·min(x, 0), with one slope a per channel (He et al., arXiv 1502.01852), 0.25 at the start."""
+    """max(x, 0) + a·min(x, 0), with one slope a per channel (He et al., arXiv 1502.01852), initially 0.25."""
 
     @nn.compact
     def __call__(self, x: Float[Array, "*b c"]) -> Float[Array, "*b c"]:
@@ -41,15 +41,15 @@ class PReLU(nn.Module):
 class SRResNet(nn.Module):
     """Low-resolution face -> face ×``scale``.
 
-    With ``train=True`` the call must sit inside a `pmap` or `shard_map` that binds ``axis_name``, except at `init`.
+    With ``train=True``, call inside a `pmap` or `shard_map` that binds ``axis_name``; `init` may be outside.
 
     Attributes:
-      scale: HR over LR size, a power of two: one upsampling block doubles the size.
+      scale: HR size / LR size, a power of two, because each upsampling block doubles the size.
       features: channels of every convolution but the last.
-      blocks: residual blocks.
-      kernel: odd side of the first and the last convolution.
-      skip: 'none': the last convolution paints the whole image, as SRGAN's does. 'bicubic': it paints what is to be
-        added to the LR image, enlarged by cubic interpolation; an untrained network then scores like bicubic.
+      blocks: number of residual blocks.
+      kernel: side of the first and the last convolution, odd.
+      skip: 'none': the last convolution predicts the whole image, as SRGAN's does. 'bicubic': it predicts the
+        difference to the LR image enlarged by cubic interpolation; an untrained network then scores like bicubic.
       axis_name: see `layers.BatchNorm`.
       dtype: type of the computation.
     """
@@ -67,13 +67,13 @@ class SRResNet(nn.Module):
         """RGB in [0, 1], any h and w -> float32 [b, scale·h, scale·w, 3], not clipped.
 
         Raises:
-          ValueError: a scale that is no power of two, or an unknown skip.
+          ValueError: a scale that is not a power of two, or an unknown skip.
         """
         ups = self.scale.bit_length() - 1
         if self.scale < 2 or self.scale != 2**ups:
-            raise ValueError(f"SRResNet: scale is a power of two from 2 on, got {self.scale}")
+            raise ValueError(f"SRResNet: scale must be a power of two, 2 or more, got {self.scale}")
         if self.skip not in ("none", "bicubic"):
-            raise ValueError(f"SRResNet: skip is 'none' or 'bicubic', got {self.skip!r}")
+            raise ValueError(f"SRResNet: skip must be 'none' or 'bicubic', got {self.skip!r}")
 
         def conv_norm(x: Array, name: str) -> Array:
             conv = nn.Conv(
@@ -96,11 +96,11 @@ class SRResNet(nn.Module):
             dtype=self.dtype,
             name="conv_first",
         )
-        x = start = PReLU(name="prelu_first")(first(lr))
+        x = shallow = PReLU(name="prelu_first")(first(lr))
         for i in range(1, self.blocks + 1):
             y = PReLU(name=f"prelu_{i}")(conv_norm(x, f"{i}a"))
             x = x + conv_norm(y, f"{i}b")
-        x = start + conv_norm(x, "trunk")
+        x = shallow + conv_norm(x, "trunk")
         for i in range(1, ups + 1):
             x = layers.conv3x3(4 * self.features, dtype=self.dtype, name=f"up_{2**i}")(x)
             x = PReLU(name=f"prelu_up_{2**i}")(layers.pixel_shuffle(x, 2))
@@ -120,13 +120,13 @@ class SRResNet(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """SRGAN's discriminator, one logit per image; for the variant ``srgan`` alone.
+    """SRGAN's discriminator, one logit per image; only the variant ``srgan`` uses it.
 
-    ``train`` and ``update_stats`` as in `jfsr.models.discriminators`.
+    ``train`` and ``update_stats`` as in `jfsr.models.msgan`. The dense layer fixes the size of the images.
 
     Attributes:
-      widths: channels; each stands for two convolutions, the second with stride 2.
-      hidden: width of the dense layer; it fixes the size of the images that the network takes.
+      widths: channels; each entry is two convolutions, the second with stride 2.
+      hidden: width of the dense layer.
       axis_name: see `layers.BatchNorm`.
     """
 
@@ -139,10 +139,10 @@ class Discriminator(nn.Module):
         self, x: Float[Array, "b h w 3"], *, train: bool = True, update_stats: bool = True
     ) -> Float[Array, " b"]:
         """RGB in [0, 1] -> float32 logits, > 0 for real."""
-        x = 2.0 * x - 1.0  # SRGAN's HR images are in [-1, 1]
+        x = 2.0 * x - 1.0  # SRGAN's discriminator takes [-1, 1]
         for i, width in enumerate(self.widths, 1):
-            for part, stride in (("a", 1), ("b", 2)):
-                plain = i == 1 and part == "a"
+            for letter, stride in (("a", 1), ("b", 2)):
+                plain = i == 1 and letter == "a"
                 conv = nn.Conv(
                     width,
                     (3, 3),
@@ -150,11 +150,11 @@ class Discriminator(nn.Module):
                     padding=1,
                     use_bias=plain,
                     kernel_init=nn.initializers.normal(0.02),
-                    name=f"conv_{i}{part}",
+                    name=f"conv_{i}{letter}",
                 )
                 x = conv(x)
                 if not plain:
-                    norm = layers.BatchNorm(axis_name=self.axis_name, name=f"norm_{i}{part}")
+                    norm = layers.BatchNorm(axis_name=self.axis_name, name=f"norm_{i}{letter}")
                     x = norm(x, train=train, update_stats=update_stats)
                 x = layers.leaky_relu(x)
         x = layers.leaky_relu(nn.Dense(self.hidden, name="dense")(x.reshape(x.shape[0], -1)))

@@ -1,7 +1,7 @@
 """JASRNet: one encoder for super-resolution and alignment of tiny faces (Yin et al., AAAI 2020, fig. 3).
 
-Every convolution is 3×3, ``features`` wide (F) but where a width is given, with bias and without BatchNorm; res-block:
-conv, ReLU, conv, + input. Sizes are those of the defaults; /2 is max-pooling or a stride.
+Every convolution is 3×3 with bias and without BatchNorm, and ``features`` (F) wide unless the table gives a width.
+A block is a res-block: conv, ReLU, conv, + input. Sizes are those of the defaults; /2 is max-pooling or a stride.
 
 | part | layers, at their size | parameters |
 |---|---|---|
@@ -16,8 +16,8 @@ conv, ReLU, conv, + input. Sizes are those of the defaults; /2 is max-pooling or
 | stages 2, 3 | conv F + 69 → F, ReLU; 3 blocks with ReLU; conv → 69 | 2 × 1,192,133 |
 | | | 19,885,778 |
 
-DEVIATES: the paper has a ReLU after each convolution; as in the authors' code there is none after the head's, the
-fusion's, the long skip's and the upsampling's convolutions, nor between a block's second one and its sum.
+DEVIATES: the paper has a ReLU after each convolution; as in the authors' code there is none after the convolutions of
+the head, the fusion, the long skip and the upsampling, nor between a block's second convolution and its sum.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from jaxtyping import Array, Float
 
 from jfsr.models import layers
 
-# ImageNet's, as the authors normalise.
+# ImageNet's mean and deviation, by which the authors normalise the input.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-DOWN = 8  # from the image to the shared features and the heatmaps
+DOWN = 8  # side of the image / side of the shared features and of the heatmaps
 
 
 class Output(NamedTuple):
-    """What the heads give; None where there is no such head.
+    """Outputs of the two heads; None for a head that the network does not have.
 
     Attributes:
       sr: [b, H, W, 3] float32, not clipped.
@@ -49,13 +49,13 @@ class Output(NamedTuple):
 
 
 class ResBlock(nn.Module):
-    """x + scale · conv2(ReLU(conv1(x))), then perhaps a ReLU; [b, h, w, features] -> same.
+    """x + scale · conv2(ReLU(conv1(x))), with an optional ReLU on the sum; [b, h, w, features] -> same.
 
     Attributes:
       features: channels.
-      scale: of the residual.
-      relu: ReLU on the sum.
-      init_std: standard deviation of the fresh kernels.
+      scale: factor of the residual branch.
+      relu: whether the sum passes a ReLU.
+      init_std: standard deviation of the initial kernels.
       dtype: type of the computation.
     """
 
@@ -78,17 +78,17 @@ class JASRNet(nn.Module):
     """Low-resolution face -> face ×``scale`` and heatmaps of its landmarks.
 
     Attributes:
-      scale: HR over LR size. The network sees the enlarged image, so that its parameters serve every scale.
+      scale: HR size / LR size. The network takes the enlarged image, so that the same parameters fit every scale.
       features: channels of every convolution (F).
       blocks: res-blocks of the feature extraction, T (Table 5: 16 or 32).
-      stages: of the alignment (Table 5: 1 to 3).
-      landmarks: heatmaps, without the background.
+      stages: stages of the alignment (Table 5: 1 to 3).
+      landmarks: number of landmarks; there is one heatmap more, for the background.
       fusion: how H_0, H_1 and H_2 join H_3 (Table 5): 'add', (2); 'concat'; 'none' (BL, JT of Table 4).
-      long_skip: from the first convolution to the SR head (the full system of Table 4).
-      heads: 'both', 'sr' or 'align' (BL has one of them). The long skip is a part of the SR head.
-      skip: 'none': the SR head paints the whole image. 'bicubic': it paints what is to be added to the enlarged LR
-        image, so that an untrained network scores like bicubic. Same parameters.
-      init_std: standard deviation of the fresh kernels; biases start at 0.
+      long_skip: a skip from the first convolution to the SR head, of which it is a part (the full system of Table 4).
+      heads: 'both', 'sr' or 'align' (BL has one of them).
+      skip: 'none': the SR head predicts the whole image. 'bicubic': it predicts the difference to the enlarged LR
+        image; an untrained network then scores like bicubic. Same parameters.
+      init_std: standard deviation of the initial kernels; biases are 0 initially.
       unroll: res-blocks per iteration of the compiled loop, see `layers.resolve_unroll`.
       dtype: type of the computation.
     """
@@ -111,7 +111,7 @@ class JASRNet(nn.Module):
         """RGB in [0, 1], [b, h, w, 3]; scale·h and scale·w must be multiples of 8.
 
         Raises:
-          ValueError: an unknown option, or an image that cannot be halved three times.
+          ValueError: an unknown option, or sides whose enlargement is not a multiple of 8.
         """
         self._check(lr)
         large = enlarge(lr, self.scale)
@@ -134,9 +134,9 @@ class JASRNet(nn.Module):
         }
         for name, known in options.items():
             if getattr(self, name) not in known:
-                raise ValueError(f"JASRNet: {name} is one of {', '.join(known)}, got {getattr(self, name)!r}")
+                raise ValueError(f"JASRNet: {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
         if self.stages < 1 or self.blocks < 1:
-            raise ValueError(f"JASRNet: stages and blocks are 1 at least, got {self.stages} and {self.blocks}")
+            raise ValueError(f"JASRNet: stages and blocks must be at least 1, got {self.stages} and {self.blocks}")
         if any(n * self.scale % DOWN for n in lr.shape[1:3]):
             raise ValueError(f"JASRNet ×{self.scale} takes sides whose enlargement is a multiple of 8, got {lr.shape}")
 
@@ -157,10 +157,10 @@ class JASRNet(nn.Module):
         return layers.stack_blocks(block, x, length=length, unroll=self.unroll)
 
     def _fuse(self, levels: list[Array], deep: Array) -> Array:
-        """H of (2)."""
+        """H of eq. (2): the features of all levels, fused."""
         if self.fusion == "none":
             return deep
-        # DEVIATES: neither paper nor code says how features are concatenated: the next convolution reads both at once.
+        # DEVIATES: neither paper nor code says how features are concatenated; here the next convolution takes both.
         join = lambda a, b: a + b if self.fusion == "add" else jnp.concatenate([a, b], axis=-1)
         fused = levels[0]
         for i, level in enumerate([*levels[1:], deep], 1):
@@ -179,26 +179,26 @@ class JASRNet(nn.Module):
         if self.skip == "bicubic":
             # DEVIATES: JASRNet has no such skip; `skip='bicubic'` is ours, for configs that must converge in minutes.
             return large + x
-        # DEVIATES: the authors' code returns (x + mean) / std, by a slip of sign handling; this undoes the input's.
+        # DEVIATES: the authors' code returns (x + mean) / std, a sign error; this inverts the input's normalisation.
         return x * _rgb(STD) + _rgb(MEAN)
 
     def _align(self, h: Array) -> Array:
-        """Every stage's heatmaps, (3)."""
+        """Heatmaps of every stage, eq. (3)."""
         maps = self.landmarks + 1
-        # DEVIATES: (3) gives the stages H itself; as in the code they get H after the alignment's own two blocks.
+        # DEVIATES: in (3) the stages take H itself; as in the code they take H after the alignment's own two blocks.
         x = self._conv("align_conv")(self._blocks("align_blocks", h, 2))
-        found = [self._conv("stage1_last", maps)(self._blocks("stage1_blocks", x, 2))]
+        heatmaps = [self._conv("stage1_last", maps)(self._blocks("stage1_blocks", x, 2))]
         for i in range(2, self.stages + 1):
-            y = nn.relu(self._conv(f"stage{i}_first")(jnp.concatenate([x, found[-1]], axis=-1)))
-            found.append(self._conv(f"stage{i}_last", maps)(self._blocks(f"stage{i}_blocks", y, 3)))
-        return jnp.stack(found).astype(jnp.float32)
+            y = nn.relu(self._conv(f"stage{i}_first")(jnp.concatenate([x, heatmaps[-1]], axis=-1)))
+            heatmaps.append(self._conv(f"stage{i}_last", maps)(self._blocks(f"stage{i}_blocks", y, 3)))
+        return jnp.stack(heatmaps).astype(jnp.float32)
 
 
 def enlarge(lr: Float[Array, "b h w 3"], scale: int) -> Float[Array, "b H W 3"]:
-    """The network's own first step: cubic interpolation to HR size, float32, not clipped.
+    """The network's first step: cubic interpolation to HR size, float32, not clipped.
 
-    DEVIATES: the paper names no kernel and the authors' code has OpenCV's (a = -0.75); this is Pillow's (a = -0.5), so
-    that the input is the bicubic image that results are compared with.
+    DEVIATES: the paper names no kernel and the authors' code uses OpenCV's (a = -0.75); this is Pillow's (a = -0.5), so
+    that the input is the same bicubic image that results are compared with.
     """
     b, h, w, c = lr.shape
     return jax.image.resize(lr.astype(jnp.float32), (b, h * scale, w * scale, c), "cubic")

@@ -1,7 +1,7 @@
-"""The small parts that the networks share: convolutions and their initialisers, PixelShuffle, norms, stacks of blocks.
+"""Layers that the networks share: convolutions and their initialisers, PixelShuffle, norms, stacks of blocks.
 
-Images and features are NHWC. Every module takes ``dtype``, the type it computes in (``jnp.bfloat16``, or float32);
-parameters and running statistics are float32 whatever it is.
+Images and features are NHWC. Every module takes ``dtype``, the type of its computation (``jnp.bfloat16`` or float32);
+parameters and running statistics are always float32.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from jaxtyping import Array, Float
 
 LEAKY_SLOPE = 0.2
 
-# std = 0.1 * sqrt(2 / fan_in): how ESRGAN starts the convolutions of its dense blocks (arXiv 1809.00219, sec. 3.1).
+# std = 0.1 * sqrt(2 / fan_in): ESRGAN's initial kernels in its dense blocks (arXiv 1809.00219, sec. 3.1).
 small_he_init = nn.initializers.variance_scaling(0.1**2 * 2.0, "fan_in", "normal")
-# U(+-1/sqrt(fan_in)): PyTorch's default, which ESRGAN's code leaves in place for all its other convolutions.
+# U(+-1/sqrt(fan_in)): PyTorch's default, which ESRGAN's code keeps for all its other convolutions.
 torch_conv_init = nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")
 
 
 def leaky_relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """LeakyReLU with slope 0.2, the only one in these papers; same shape."""
+    """LeakyReLU with slope 0.2, the only slope in the four papers; same shape."""
     return nn.leaky_relu(x, LEAKY_SLOPE)
 
 
@@ -35,11 +35,11 @@ def conv3x3(
 
 
 class Deconv(nn.Module):
-    """A transposed convolution 4×4 of stride 2 with bias, `nn.ConvTranspose` of the same parameters and result.
+    """A 4×4 transposed convolution with stride 2 and bias: same parameters and result as `nn.ConvTranspose`.
 
-    Each output sub-pixel sees 2×2 inputs: it is worked out as one plain 2×2 convolution to four times the channels,
-    whose parts are then interleaved. XLA on CPU differentiates that six to nine times faster than the dilated
-    convolution that a transposed one is (benchmarks/deconv.py).
+    An output sub-pixel depends on 2×2 inputs. The layer is therefore computed as one plain 2×2 convolution to four
+    times the channels, which are then interleaved. On CPU, XLA differentiates this six to nine times faster than the
+    dilated convolution of `nn.ConvTranspose` (benchmarks/deconv.py).
 
     Attributes:
       features: output channels.
@@ -56,7 +56,7 @@ class Deconv(nn.Module):
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (4, 4, c, self.features), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         x, kernel, bias = (v.astype(self.dtype) for v in (x, kernel, bias))
-        # Tap 2d + p of the kernel belongs to sub-pixel p and to input d of the two that it sees.
+        # Along each axis, tap 2d + p of the kernel connects sub-pixel p to input d of its two inputs.
         taps = kernel.reshape(2, 2, 2, 2, c, self.features).transpose(0, 2, 4, 1, 3, 5).reshape(2, 2, c, -1)
         padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
         y = jax.lax.conv_general_dilated(padded, taps, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
@@ -69,11 +69,11 @@ class Deconv(nn.Module):
 def pixel_shuffle(x: Float[Array, "b h w c_in"], factor: int = 2) -> Float[Array, "b h_out w_out c_out"]:
     """Moves channels to space: [b, h, w, c·r²] -> [b, h·r, w·r, c] with r = ``factor`` (arXiv 1609.05158).
 
-    Input channel c·r² + i·r + j becomes channel c of the sub-pixel at row i, column j: PyTorch's order, so that ported
-    kernels need no permutation.
+    Input channel c·r² + i·r + j becomes channel c of the sub-pixel at row i, column j. This is PyTorch's order, so that
+    ported kernels need no permutation.
 
     Raises:
-      ValueError: the channels are no multiple of r².
+      ValueError: the number of channels is not a multiple of r².
     """
     b, h, w, c = x.shape
     if c % factor**2:
@@ -88,12 +88,12 @@ def upsample_nearest(x: Float[Array, "b h w c"], factor: int = 2) -> Float[Array
 
 
 class BatchNorm(nn.Module):
-    """BatchNorm over all axes but the last, with statistics of the whole batch on all devices.
+    """BatchNorm over all axes but the last, with statistics of the whole batch, over all devices.
 
     Attributes:
-      axis_name: the mapped axis that the mean and variance are averaged over. Applying with ``train=True`` outside of
-        a `pmap` or `shard_map` that binds it is JAX's "unbound axis name" error; None keeps the statistics local.
-        Initialising needs no axis.
+      axis_name: the mapped axis over which mean and variance are averaged. With ``train=True``, a call outside a `pmap`
+        or `shard_map` that binds the axis raises JAX's "unbound axis name" error. None keeps the statistics local.
+        Initialisation needs no axis.
       momentum: weight of the old running average (0.9 is PyTorch's momentum 0.1).
       epsilon: added to the variance.
       dtype: the type of the result; the statistics are float32.
@@ -108,9 +108,10 @@ class BatchNorm(nn.Module):
     def __call__(
         self, x: Float[Array, "*b c"], *, train: bool = True, update_stats: bool = True
     ) -> Float[Array, "*b c"]:
-        """Normalises by the batch's statistics if ``train``, else by the running ones.
+        """Normalises by the batch's statistics if ``train``, else by the running statistics.
 
-        The running ones move only if ``train`` and ``update_stats``, which needs ``mutable=['batch_stats']``.
+        The running statistics change only with both ``train`` and ``update_stats``; ``apply`` then needs
+        ``mutable=['batch_stats']``.
         """
         norm = nn.BatchNorm(
             use_running_average=not train,
@@ -122,8 +123,8 @@ class BatchNorm(nn.Module):
         )
         if not train or update_stats or self.is_initializing():
             return norm(x)
-        # Linen's BatchNorm writes its running averages whenever it uses the batch's own statistics. Here the write
-        # goes to a detached copy of its variables, which is dropped.
+        # Linen's BatchNorm updates its running averages whenever it uses the batch's statistics. Here it updates a
+        # detached copy of its variables, which is thrown away.
         y, _ = norm.clone(parent=None, name=None).apply(norm.variables, x, mutable=["batch_stats"])
         return y
 
@@ -131,24 +132,24 @@ class BatchNorm(nn.Module):
 def spectral_conv(
     x: Float[Array, "b h w c_in"], conv: nn.Conv, *, update_stats: bool, name: str | None = None
 ) -> Float[Array, "b h_out w_out c_out"]:
-    """Applies ``conv`` with its kernel, as a matrix [kh·kw·c_in, c_out], divided by its largest singular value.
+    """Applies ``conv`` with its kernel divided by the largest singular value of the matrix [kh·kw·c_in, c_out].
 
-    One step of power iteration a call (arXiv 1802.05957, Algorithm 1) starts from the vector u kept in ``batch_stats``;
-    u is stored back only if ``update_stats``. For use inside a compact ``__call__``.
+    Each call does one step of power iteration (arXiv 1802.05957, Algorithm 1) from the vector u in ``batch_stats``; the
+    new u is stored only if ``update_stats``. Call it inside a compact ``__call__``.
     """
     return nn.SpectralNorm(conv, n_steps=1, name=name)(x, update_stats=update_stats)
 
 
 def resolve_unroll(unroll: int | None, length: int) -> int:
-    """How many of ``length`` blocks one iteration of the compiled loop holds; 0 for all, which is no loop.
+    """Number of blocks (of ``length``) in one iteration of the compiled loop; 0 means all blocks and no loop.
 
-    None means by platform, asked when the function is traced: all of them on CPU, where XLA differentiates a loop over
-    convolutions some 25 times slower than straight code; one on GPU and TPU, where a loop runs as fast and compiles in
-    a fraction of the time.
+    None chooses by the platform at tracing time. On CPU: 0, because XLA differentiates a loop over convolutions about
+    25 times slower than straight code. On GPU and TPU: 1, because a loop is as fast there and compiles in a fraction of
+    the time.
     """
     if unroll is None:
         unroll = 0 if jax.default_backend() == "cpu" else 1
-    # `lax.scan` keeps a loop of one iteration for unroll=1, and with it the slow derivative.
+    # For one block and unroll=1, `lax.scan` would keep a loop of one iteration, with the slow derivative.
     return 0 if unroll >= length else unroll
 
 
@@ -157,12 +158,12 @@ def stack_blocks(
 ) -> Float[Array, "b h w c"]:
     """Applies ``length`` copies of ``block`` one after the other, each with its own parameters: x -> block_n(...(x)).
 
-    The parameters are one tree, ``block``'s own with a leading axis ``length`` on every leaf, however the loop is
-    compiled; so a checkpoint does not know it. Initialisation always takes the rolled loop: compiling the unrolled one
-    takes minutes, to throw its output away.
+    The parameters are one tree: that of ``block``, with a leading axis ``length`` on every leaf. It does not depend on
+    ``unroll``, and so neither does a checkpoint. Initialisation always uses the rolled loop: compiling the unrolled one
+    takes minutes, and its output is not used.
 
     Args:
-      block: a bound or unbound module, ``block(x)`` -> same shape and type. It keeps parameters only.
+      block: a bound or unbound module, ``block(x)`` -> same shape and type. Its only variables are parameters.
       x: features.
       length: number of copies, at least 1.
       unroll: see :func:`resolve_unroll`.

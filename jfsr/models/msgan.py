@@ -7,15 +7,15 @@
 
 The discriminators: one PatchGAN per stage, and D_r on the pose network's features (sec. III-B1, IV-B).
 
-Both take ``train`` (BatchNorm uses the batch's statistics) and ``update_stats`` (running averages and spectral-norm
-vectors move, all of them in the collection ``batch_stats``). Three ways to call one:
+Both take ``train`` (BatchNorm uses the batch's statistics) and ``update_stats`` (the running averages and the
+spectral-norm vectors change; both are in the collection ``batch_stats``). Three ways to call one:
 
-    # its own update: real and fake apart, so that their statistics do not mix
+    # the discriminator's update: real and fake in separate calls, so that their statistics do not mix
     logits, new = D.apply(variables, hr, train=True, update_stats=True, mutable=["batch_stats"])
     logits = D.apply(variables, sr, train=True, update_stats=False)     # the generator's update
     logits = D.apply(variables, sr, train=False, update_stats=False)    # running statistics
 
-With ``train=True`` the call must sit inside a `pmap` or `shard_map` that binds ``axis_name``, except at `init`.
+With ``train=True``, call inside a `pmap` or `shard_map` that binds ``axis_name``; `init` may be outside.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class MSGANGenerator(nn.Module):
       features: channels between blocks.
       growth: channels that each convolution of a dense block adds.
       blocks: RRDBs in the first and the second half.
-      skip: 'none': the heads paint the whole image, as ESRGAN's does. 'bicubic': they paint what is to be added to the
-        LR image, resized by cubic interpolation to their stage; an untrained generator of a few blocks then already
-        scores like bicubic (within 0.01 dB), and becomes useful in minutes. Same parameters.
-      unroll, remat, dtype: as in `RRDBTrunk`. Trace with ``unroll=1`` what is exported from a CPU for other platforms.
+      skip: 'none': a head predicts the whole image, as ESRGAN's does. 'bicubic': a head predicts the difference to the
+        LR image resized to its stage by cubic interpolation; an untrained generator of a few blocks then scores like
+        bicubic (within 0.01 dB), and becomes useful in minutes. Same parameters.
+      unroll, remat, dtype: as in `RRDBTrunk`. Trace with ``unroll=1`` to export from a CPU for other platforms.
     """
 
     scale: int = 16
@@ -64,7 +64,7 @@ class MSGANGenerator(nn.Module):
 
     @property
     def resolutions(self) -> tuple[int, ...]:
-        """The keys of the result, coarse to fine: (16, 32, 64, 128) for ×16, (32, 64, 128) for ×8."""
+        """Keys of the result, coarse to fine: (16, 32, 64, 128) for ×16, (32, 64, 128) for ×8."""
         first = 2 * HR_SIZE // self.scale
         return tuple(first * 2**i for i in range(sum(UPS[self.scale])))
 
@@ -73,16 +73,16 @@ class MSGANGenerator(nn.Module):
         """Restores RGB in [0, 1], [b, h, w, 3], any h and w.
 
         Returns:
-          {resolution: float32 image, not clipped}, coarse to fine; the resolution is that of the stage for a nominal
-          input of 128/scale pixels, so 128 always names the final image, [b, scale·h, scale·w, 3].
+          {resolution: float32 image, not clipped}, coarse to fine. A resolution is the stage's size for the nominal
+          input of 128/scale pixels: 128 always means the final image, [b, scale·h, scale·w, 3].
 
         Raises:
           ValueError: unknown scale or skip.
         """
         if self.scale not in UPS:
-            raise ValueError(f"MSGANGenerator: scale is {sorted(UPS)}, got {self.scale}")
+            raise ValueError(f"MSGANGenerator: scale must be one of {sorted(UPS)}, got {self.scale}")
         if self.skip not in ("none", "bicubic"):
-            raise ValueError(f"MSGANGenerator: skip is 'none' or 'bicubic', got {self.skip!r}")
+            raise ValueError(f"MSGANGenerator: skip must be 'none' or 'bicubic', got {self.skip!r}")
         images = {}
         x, resolution = lr, HR_SIZE // self.scale
         for half, (blocks, ups) in enumerate(zip(self.blocks, UPS[self.scale], strict=True), 1):
@@ -122,9 +122,8 @@ KERNEL, PADDING, MIN_MAP = 4, 1, 4
 def strides_for(size: int, convs: int) -> tuple[int, ...]:
     """Strides of the ``convs`` convolutions of a PatchGAN for images of ``size`` pixels.
 
-    A 4×4 convolution with padding 1 takes n pixels to n // 2 with stride 2 and to n - 1 with stride 1. From the first
-    layer on the stride is 2 for as long as a map that takes it, and then loses one pixel in every layer that remains,
-    still ends with at least 4 pixels; it is 1 from there.
+    A 4×4 convolution with padding 1 turns n pixels into n // 2 with stride 2, and into n - 1 with stride 1. The first
+    layers have stride 2, as many as leave a map of at least 4 pixels when every later layer has stride 1.
     """
     strides: list[int] = []
     for i in range(convs):
@@ -134,21 +133,12 @@ def strides_for(size: int, convs: int) -> tuple[int, ...]:
     return tuple(strides)
 
 
-def receptive_field(strides: tuple[int, ...]) -> int:
-    """Side, in input pixels, of the square that one logit sees through 4×4 convolutions with these strides."""
-    field, jump = 1, 1
-    for stride in strides:
-        field += (KERNEL - 1) * jump
-        jump *= stride
-    return field
-
-
 class PatchDiscriminator(nn.Module):
-    """PatchGAN (arXiv 1611.07004, 3.2.2) for one stage: a map of logits, each judging one patch.
+    """PatchGAN (arXiv 1611.07004, 3.2.2) for one stage: a map of logits, one for each patch of the image.
 
-    Five 4×4 convolutions of widths 64-128-256-512-1 with padding 1, spectral normalisation on every one, BatchNorm on
-    the middle three, LeakyReLU 0.2 after all but the last. A convolution that BatchNorm follows has no bias: the
-    normalisation would subtract it again. Strides by :func:`strides_for`:
+    Five 4×4 convolutions of widths 64-128-256-512-1 with padding 1, all with spectral normalisation, the middle three
+    with BatchNorm, all but the last with LeakyReLU 0.2. A convolution before BatchNorm has no bias, because the
+    normalisation would subtract it. Strides by :func:`strides_for`:
 
     | ``size`` | strides | map | receptive field | parameters |
     |---|---|---|---|---|
@@ -157,16 +147,16 @@ class PatchDiscriminator(nn.Module):
     | 64 | 2 2 2 1 1 | 6×6 | 70 px | 2,765,633 |
     | 128 | 2 2 2 2 2 | 4×4 | 94 px | 2,765,633 |
 
-    Where the field is wider than the image the border logits still differ: each sees its own crop of it.
+    Where the receptive field is wider than the image, the logits still differ: each sees another part of the image.
 
     Attributes:
-      size: resolution that the strides are chosen for; images of other sizes go through with the same strides.
+      size: resolution that the strides are chosen for; images of other sizes pass with the same strides.
       widths: channels of all convolutions but the last.
       axis_name: see `layers.BatchNorm`.
       dtype: type of the computation.
     """
 
-    size: int = 128
+    size: int = HR_SIZE
     widths: tuple[int, ...] = (64, 128, 256, 512)
     axis_name: str | None = "data"
     dtype: Any = jnp.float32
@@ -176,7 +166,7 @@ class PatchDiscriminator(nn.Module):
         self, x: Float[Array, "b h w 3"], *, train: bool = True, update_stats: bool = True
     ) -> Float[Array, "b h_map w_map"]:
         """RGB in [0, 1] -> float32 logits, > 0 for real."""
-        x = 2.0 * x - 1.0  # centred, as pix2pix feeds it
+        x = 2.0 * x - 1.0  # pix2pix's discriminator takes [-1, 1]
         strides = strides_for(self.size, len(self.widths) + 1)
         for i, (width, stride) in enumerate(zip((*self.widths, 1), strides, strict=True), 1):
             first, last = i == 1, i == len(strides)
@@ -201,10 +191,10 @@ class PatchDiscriminator(nn.Module):
 
 
 class FeatureDiscriminator(nn.Module):
-    """D_r: tells features of HR faces from features of restored ones, eq. (3).
+    """D_r: separates features of HR faces from features of restored faces, eq. (3).
 
-    Two hidden layers of 256, each followed by BatchNorm and LeakyReLU 0.2, and one logit (the sigmoid is in the loss).
-    591,105 parameters on HopeNet's 2048 features. As in `PatchDiscriminator`, no bias where BatchNorm follows.
+    Two hidden layers of 256, each with BatchNorm and LeakyReLU 0.2, then one logit (the sigmoid is in the loss).
+    591,105 parameters for HopeNet's 2048 features. As in `PatchDiscriminator`, no bias before BatchNorm.
 
     Attributes:
       hidden: widths of the hidden layers.

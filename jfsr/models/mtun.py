@@ -1,7 +1,7 @@
-"""MTUN's two networks (Yu et al. 2018, sec. 3): upsampling with component heatmaps, and its discriminator.
+"""MTUN's two networks (Yu et al. 2018, sec. 3): upsampling with component heatmaps, and the discriminator.
 
-The paper's Fig. 2, which holds the widths, is not part of its text. DEVIATES: every width below is our choice but those
-of the transformer. With the defaults (``heb_at=64``), an LR image of 16×16:
+The widths are in the paper's Fig. 2, and its text does not repeat them. DEVIATES: every width below is our choice
+except those of the transformer. The path of a 16×16 LR image with the defaults (``heb_at=64``):
 
 | size | layer | channels |
 |---|---|---|
@@ -13,8 +13,8 @@ of the transformer. With the defaults (``heb_at=64``), an LR image of 16×16:
 | 64 | features and the last heatmaps, concatenated | 36 |
 | 128 | deconv 4×4 stride 2 · conv 3×3 · conv 3×3 | 32 · 32 · 3 |
 
-ReLU after every layer but the last. With ``heb_at`` 16 or 32 the heatmaps are estimated, and concatenated, there, by
-hourglasses of depth 2 or 3, so that the innermost map is always 4×4.
+ReLU after every layer but the last. With ``heb_at`` 16 or 32, the heatmaps are estimated and concatenated at that
+size, by hourglasses of depth 2 or 3: the innermost map is always 4×4.
 """  # noqa: E501 - a table
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from jfsr.models.hourglass import StackedHourglasses
 from jfsr.models.stn import SimilaritySTN, sample_similarity
 
 SCALE = 8
-MAPS = 4  # eyes, nose, mouth, chin, as `jfsr.data.heatmaps.COMPONENTS` has them
+MAPS = 4  # eyes, nose, mouth, chin: the order of `jfsr.data.heatmaps.COMPONENTS`
 
 
 class Upright(NamedTuple):
-    """What the generator gives: the face, the heatmaps after each hourglass, the transformer's estimate."""
+    """The generator's output: the face, the heatmaps after each hourglass, the transformer's estimate."""
 
     image: Float[Array, "b 128 128 3"]
-    maps: Float[Array, "s b n n 4"]  # no stacks (s = 0) without the heatmap branch
+    maps: Float[Array, "s b n n 4"]  # s = 0 without the heatmap branch
     theta: Float[Array, "b 4"]
 
 
 class MTUNGenerator(nn.Module):
-    """An unaligned face of 16×16 to an upright one of 128×128, with its component heatmaps on the way.
+    """Unaligned 16×16 face -> upright 128×128 face, with component heatmaps estimated on the way.
 
     Attributes:
       widths: channels at 16 (and in the skip), at 8, at 32, at 64 and at 128.
-      heb_at: side of the features that the heatmaps are estimated from: 16, 32, 64; 0 for no heatmap branch.
-      stacks: hourglasses.
+      heb_at: side of the features from which the heatmaps are estimated: 16, 32, 64; 0 for no heatmap branch.
+      stacks: number of hourglasses.
       heb_features: channels inside them.
-      skip: 'none': the last layer paints the whole image, as the paper's does. 'aligned': it paints what is to be added
-        to the LR image, resized by cubic interpolation and turned upright by the transformer; the transformer then
-        learns from pixels at once, and the network becomes useful in minutes. Same parameters.
+      skip: 'none': the last layer predicts the whole image, as in the paper. 'aligned': it predicts the difference to
+        the LR image, enlarged by cubic interpolation and made upright by the transformer. The transformer then learns
+        from the pixels from the first step on, and the network becomes useful in minutes. Same parameters.
       axis_name, dtype: see `layers.BatchNorm`.
     """
 
@@ -66,18 +66,18 @@ class MTUNGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, lr: Float[Array, "b h w 3"], *, train: bool = True) -> Upright:
-        """RGB in [0, 1], [b, 16, 16, 3] -> float32 image, not clipped, and what belongs to it.
+        """RGB in [0, 1], [b, 16, 16, 3] -> float32 image, not clipped, with heatmaps and ``theta``.
 
-        ``train`` uses the batch's statistics in the heatmap branch, the only one with BatchNorm, and moves the running
-        ones, which needs ``mutable=['batch_stats']``.
+        With ``train``, BatchNorm (only in the heatmap branch) uses the batch's statistics and updates the running ones,
+        which needs ``mutable=['batch_stats']``.
 
         Raises:
           ValueError: unknown ``heb_at`` or ``skip``.
         """
         if self.heb_at not in (0, 16, 32, 64):
-            raise ValueError(f"MTUNGenerator: heb_at is 16, 32, 64, or 0 for none, got {self.heb_at}")
+            raise ValueError(f"MTUNGenerator: heb_at must be 16, 32, 64, or 0 for none, got {self.heb_at}")
         if self.skip not in ("none", "aligned"):
-            raise ValueError(f"MTUNGenerator: skip is 'none' or 'aligned', got {self.skip!r}")
+            raise ValueError(f"MTUNGenerator: skip must be 'none' or 'aligned', got {self.skip!r}")
         at16, at8, at32, at64, at128 = self.widths
         up = lambda width, name: layers.Deconv(width, dtype=self.dtype, name=name)
 
@@ -105,8 +105,8 @@ class MTUNGenerator(nn.Module):
                 )
                 maps = heb(x, train=train)
                 x = jnp.concatenate([x, maps[-1].astype(x.dtype)], axis=-1)
-        start = layers.small_he_init if self.skip == "aligned" else layers.torch_conv_init
-        image = layers.conv3x3(3, init=start, dtype=self.dtype, name="rgb")(x).astype(jnp.float32)
+        init = layers.small_he_init if self.skip == "aligned" else layers.torch_conv_init
+        image = layers.conv3x3(3, init=init, dtype=self.dtype, name="rgb")(x).astype(jnp.float32)
         if self.skip == "aligned":
             # DEVIATES: MTUN has no such skip; `skip='aligned'` is ours, for configs that must converge in minutes.
             large = jax.image.resize(lr.astype(jnp.float32), image.shape, "cubic")
@@ -117,10 +117,10 @@ class MTUNGenerator(nn.Module):
 class MTUNDiscriminator(nn.Module):
     """DCGAN's layout with one fully connected layer (sec. 3.2): real or hallucinated, one logit per image.
 
-    Convolutions 4×4 of stride 2, LeakyReLU 0.2, BatchNorm on all but the first.
+    4×4 convolutions with stride 2 and LeakyReLU 0.2, all but the first with BatchNorm.
 
     Attributes:
-      widths: channels of the convolutions. DEVIATES: DCGAN's 64 to 512, the paper prints no widths.
+      widths: channels of the convolutions. DEVIATES: DCGAN's 64 to 512, because the paper gives no widths.
       axis_name: see `layers.BatchNorm`.
     """
 
@@ -134,8 +134,8 @@ class MTUNDiscriminator(nn.Module):
         """RGB in [0, 1] -> float32 logits, > 0 for real."""
         x = 2.0 * x - 1.0
         for i, width in enumerate(self.widths, 1):
-            start = nn.initializers.normal(0.02)
-            x = nn.Conv(width, (4, 4), strides=2, padding=1, use_bias=i == 1, kernel_init=start, name=f"conv{i}")(x)
+            init = nn.initializers.normal(0.02)
+            x = nn.Conv(width, (4, 4), strides=2, padding=1, use_bias=i == 1, kernel_init=init, name=f"conv{i}")(x)
             if i > 1:
                 norm = layers.BatchNorm(axis_name=self.axis_name, name=f"norm{i}")
                 x = norm(x, train=train, update_stats=update_stats)

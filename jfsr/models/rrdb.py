@@ -1,6 +1,6 @@
 """Residual-in-residual dense blocks and the ×4 network of ESRGAN (Wang et al. 2018, arXiv 1809.00219, fig. 4).
 
-`RRDBNet` is the published network, parameter for parameter; `RRDBTrunk` is the part of it that MSGAN takes twice.
+`RRDBNet` is the published network, with the same parameters; `RRDBTrunk` is its trunk, which MSGAN uses twice.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from jaxtyping import Array, Float
 
 from jfsr.models import layers
 
-# β of the paper: how much of a residual branch is added, in the dense block and around three of them.
+# β of the paper: scales a residual branch, both in a dense block and around three of them.
 RESIDUAL_SCALE = 0.2
 
 
 class ResidualDenseBlock(nn.Module):
-    """Five 3×3 convolutions, each reading all features before it; LeakyReLU after all but the last.
+    """Five 3×3 convolutions, each on all features before it; LeakyReLU after all but the last.
 
     [b, h, w, features] -> same. Parameters: ``conv1`` … ``conv4`` to ``growth`` channels, ``conv5`` back to
-    ``features``, all started at 0.1× He.
+    ``features``, all initialised at 0.1× He.
     """
 
     features: int = 64
@@ -60,7 +60,7 @@ class RRDB(nn.Module):
 class RRDBTrunk(nn.Module):
     """``blocks`` RRDBs and a convolution with a long skip around them: x -> x + conv(blocks(x)).
 
-    Parameters: ``conv_first`` (if asked for), ``blocks`` with a leading axis for the block, ``conv_trunk``.
+    Parameters: ``conv_first`` (if chosen), ``blocks`` with a leading axis for the block, ``conv_trunk``.
 
     Attributes:
       blocks: number of RRDBs.
@@ -68,8 +68,8 @@ class RRDBTrunk(nn.Module):
       growth: channels that each convolution of a dense block adds.
       conv_first: start with a 3×3 convolution from any number of channels to ``features``.
       unroll: blocks per iteration of the compiled loop; None: by platform, see `layers.resolve_unroll`.
-      remat: keep only each RRDB's input for the backward pass and recompute the rest: about an eighth of the memory for
-        a third more time. XLA on CPU ignores it.
+      remat: keep only the input of each RRDB for the backward pass and recompute the rest: about 1/8 of the memory, 1/3
+        more time. XLA on CPU ignores it.
       dtype: type of the computation and of the output.
     """
 
@@ -83,17 +83,17 @@ class RRDBTrunk(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c_in"]) -> Float[Array, "b h w c"]:
-        """Features, or anything with ``conv_first``, -> features of the same height and width, in ``dtype``."""
+        """Features (with ``conv_first``: any channels) -> features of the same height and width, in ``dtype``."""
         x = x.astype(self.dtype)
         if self.conv_first:
             x = layers.conv3x3(self.features, dtype=self.dtype, name="conv_first")(x)
-        # A rolled loop is itself the barrier that keeps XLA from merging the recomputation with the first pass.
+        # A rolled loop already stops XLA from merging the recomputation with the forward pass (CSE).
         rolled = layers.resolve_unroll(self.unroll, self.blocks) == 1
         rrdb = nn.remat(RRDB, prevent_cse=not rolled) if self.remat else RRDB
         block = rrdb(self.features, self.growth, dtype=self.dtype, name="blocks")
         y = layers.stack_blocks(block, x, length=self.blocks, unroll=self.unroll)
-        # The skips inside and around an untrained RRDB make it multiply by 1 + β, 23 of them by 66: only a small kernel
-        # here keeps the start of the trunk within an order of magnitude of the identity.
+        # An untrained RRDB multiplies its input by 1 + β, because of its skips, and 23 of them by 66. A small initial
+        # kernel here keeps the untrained trunk within an order of magnitude of the identity.
         return x + layers.conv3x3(self.features, init=layers.small_he_init, dtype=self.dtype, name="conv_trunk")(y)
 
 

@@ -1,9 +1,9 @@
 """A spatial transformer that is restricted to similarities (Jaderberg et al. 2015; MTUN, sec. 3.4).
 
-Convention, the same for pixels and for features of any size: positions are measured from the image's centre in units of
-half its side, so that -1 and 1 are the *outer edges* of the border pixels (``align_corners=False``) and pixel i of n
-has its centre at (2i + 1) / n - 1. One similarity therefore means the same motion at 16×16 and at 128×128. Outside the
-image is zero, interpolation is bilinear.
+Images and features of any size share one convention. Positions are measured from the image's centre in units of half
+its side: -1 and 1 are the *outer edges* of the border pixels (``align_corners=False``), and pixel i of n has its centre
+at (2i + 1) / n - 1. A similarity therefore means the same motion at 16×16 and at 128×128. Interpolation is bilinear;
+values outside the image are zero.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from jaxtyping import Array, Float
 
 
 def sample_similarity(x: Float[Array, "b h w c"], theta: Float[Array, "b 4"]) -> Float[Array, "b h w c"]:
-    """Resamples square images or features: output position p shows input position exp(s)·R(a)·p + t.
+    """Resamples square images or features: output position p takes the value at input position exp(s)·R(a)·p + t.
 
-    Differentiable in both arguments (piecewise in ``theta``, as bilinear interpolation is).
+    Differentiable in both arguments (in ``theta`` piecewise, because of the bilinear interpolation).
 
     Args:
       x: h = w, any c.
-      theta: (s, a, t_x, t_y): logarithm of the scale, angle in radians (positive turns x towards y, clockwise as seen),
-        shift in half sides. Zero is the identity, which returns ``x`` exactly.
+      theta: (s, a, t_x, t_y): logarithm of the scale, angle in radians (positive rotates x towards y, clockwise for the
+        viewer), shift in half sides. Zero is the identity, which returns ``x`` exactly.
 
     Returns:
-      float32 or ``x``'s type, the shape of ``x``.
+      Shape and type of ``x``.
     """
     n = x.shape[1]
     s, a, tx, ty = (theta[:, i, None, None].astype(jnp.float32) for i in range(4))
-    # Worked out as a displacement from the pixel's own index: the identity is then exact in floating point.
+    # Computed as a displacement from the pixel's own index, so that the identity is exact in floating point.
     at = jnp.arange(n, dtype=jnp.float32)
     u, v = (2 * at + 1)[None, None, :] / n - 1, (2 * at + 1)[None, :, None] / n - 1
     cos, sin = jnp.exp(s) * jnp.cos(a), jnp.exp(s) * jnp.sin(a)
@@ -57,10 +57,10 @@ def _bilinear(
 
 
 class SimilaritySTN(nn.Module):
-    """Estimates the similarity that turns features upright (MTUN, sec. 3.4); apply it by :func:`sample_similarity`.
+    """Estimates the similarity that makes a face upright (MTUN, sec. 3.4); :func:`sample_similarity` applies it.
 
     max-pool 2, conv 5×5 to ``width`` + ReLU, max-pool 2, conv 5×5 + ReLU, max-pool to 2×2, FC 80 → 20 + ReLU,
-    FC 20 → 4. The last layer starts at zero: the identity.
+    FC 20 → 4. The last layer is initialised to zero: the identity.
 
     Attributes:
       width: channels of the convolutions and of the hidden layer (the paper's 20).
@@ -72,17 +72,17 @@ class SimilaritySTN(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n n c"]) -> Float[Array, "b 4"]:
-        """Features of 16, 32, 64, … pixels -> float32 (s, a, t_x, t_y) of :func:`sample_similarity`."""
+        """Features whose side is a multiple of 16 -> float32 (s, a, t_x, t_y) of :func:`sample_similarity`."""
         if x.shape[1] % 16:
-            raise ValueError(f"SimilaritySTN takes maps of 16, 32, 64, … pixels, got {x.shape[1]}")
+            raise ValueError(f"SimilaritySTN takes maps with a side that is a multiple of 16, got {x.shape[1]}")
         for i in (1, 2):
             x = nn.max_pool(x, (2, 2), strides=(2, 2))
-            # DEVIATES: the paper's convolutions have no padding, with which its own 80 inputs fit no power of two.
+            # DEVIATES: the paper's convolutions have no padding, but then its own 80 inputs fit no power of two.
             x = nn.relu(nn.Conv(self.width, (5, 5), padding=2, dtype=self.dtype, name=f"conv{i}")(x))
         last = x.shape[1] // 2
         x = nn.max_pool(x, (last, last), strides=(last, last)).reshape(x.shape[0], -1)
         x = nn.relu(nn.Dense(self.width, dtype=self.dtype, name="hidden")(x))
-        start = nn.initializers.zeros
-        theta = nn.Dense(4, kernel_init=start, bias_init=start, name="theta")(x.astype(jnp.float32))
-        # The scale stays between 1/e and e, and finite; near the start tanh does nothing.
+        zeros = nn.initializers.zeros
+        theta = nn.Dense(4, kernel_init=zeros, bias_init=zeros, name="theta")(x.astype(jnp.float32))
+        # tanh keeps the scale finite, between 1/e and e, and is close to the identity near the initial 0.
         return theta.at[:, 0].set(jnp.tanh(theta[:, 0]))

@@ -2,7 +2,7 @@
 
 A row is ``label | which of our systems | HR over LR size | numbers``; ``-`` is a number that the paper does not
 print. Which of ours: ``original``, ``bicubic`` and ``ours`` have a number of ours beside them; ``ours:NAME`` only from
-a system of that variant (:func:`jfsr.tables.protocols.variants`); ``@fsanet``: read by the second pose network;
+a system of that variant (:func:`jfsr.tables.variants.find`); ``@fsanet``: read by the second pose network;
 ``+gate``: restored only where the gate says so; nothing: another's system.
 """
 
@@ -17,14 +17,14 @@ class Printed:
 
     Attributes:
       label: as the paper writes it.
-      method: our method that stands beside it, '' for another's system.
+      row: our row that stands beside it, '' for another's system.
       scale: HR over LR size; 1 for the originals, 0 = any.
       scores: by our column's name.
       variant: of our system, where the table compares variants; '' is any.
     """
 
     label: str
-    method: str
+    row: str
     scale: int
     scores: dict[str, float]
     variant: str = ""
@@ -35,12 +35,12 @@ def rows(columns: str, text: str) -> tuple[Printed, ...]:
     names, out = columns.split(), []
     for line in text.strip().splitlines():
         label, system, scale, numbers = (part.strip() for part in line.split("|"))
-        method, _, variant = system.partition(":")
+        row, _, variant = system.partition(":")
         values = numbers.split()
         if len(values) != len(names):
             raise ValueError(f"printed row {line.strip()!r} has {len(values)} numbers for {len(names)} columns")
         scores = {name: float(value) for name, value in zip(names, values, strict=True) if value != "-"}
-        out.append(Printed(label, method, int(scale), scores, variant))
+        out.append(Printed(label, row, int(scale), scores, variant))
     return tuple(out)
 
 
@@ -283,7 +283,6 @@ def _t2(super_fan: str, fsrnet: str, sbr: str, ours: str, ours_64: str) -> tuple
 JASRNET_T2_COMMON = _t2("5.60", "5.42", "5.42", "4.60", "3.20")
 JASRNET_T2_CHALLENGE = _t2("10.47", "10.76", "10.65", "8.10", "7.44")
 JASRNET_T2_FULL = _t2("6.55", "6.46", "6.45", "5.29", "4.03")
-JASRNET_T2_AFLW = _t2("3.774", "-", "3.87", "3.35", "2.03")
 
 JASRNET_T3 = rows(
     "acc psnr_y ssim_y",

@@ -11,16 +11,16 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
+from jfsr import evals
 from jfsr.config import nearest
 from jfsr.data.misalign import Ranges
-from jfsr.evals.verification import Sides
+from jfsr.evals import Task
+from jfsr.evals.context import Sides
 from jfsr.metrics import Normaliser
 from jfsr.tables import printed
 from jfsr.tables.printed import Printed
-
-Task = Literal["faces", "verification", "identification"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Protocol:
     """Everything that a score depends on, besides the system and the frozen networks' weights.
 
     Attributes:
-      table: its name in :data:`TABLES`.
+      name: its key in :data:`TABLES`.
       title: one line for people.
       dataset, dir, split, crop, margin: the source, as in a config's ``data.sources``.
       faces: how many faces the official set has; a table over fewer says that it is a part. 0 = any.
@@ -48,7 +48,7 @@ class Protocol:
       note: what one must know of the comparison.
     """
 
-    table: str
+    name: str
     title: str
     dataset: str
     dir: str = ""
@@ -109,17 +109,17 @@ class Protocol:
             parts += ["8-bit RGB", f"pairs, {self.sides} of the two faces at low resolution"]
         else:
             parts += ["8-bit RGB", "gallery of originals, probes at low resolution"]
-        for kind in ("identity", "perceptual"):
-            if getattr(self, kind):
+        for kind in evals.kinds():
+            if kind != "pose" and getattr(self, kind):
                 parts.append(f"{kind} by {pathlib.Path(getattr(self, kind)).name}")
         return " · ".join([*parts, self.digest()])
 
     def fields(self) -> dict[str, Any]:
         """All that changes a score, as plain values; where the data lies on this machine does not."""
         out = dataclasses.asdict(self)
-        for name in ("table", "title", "paper", "networks", "note", "faces", "relative"):
+        for name in ("name", "title", "paper", "networks", "note", "faces", "relative"):
             del out[name]
-        for name in ("dir", "pose", "identity", "perceptual"):
+        for name in ("dir", *evals.kinds()):
             out[name] = pathlib.Path(out[name]).name
         out["reader"] = out.pop("dataset")  # its first name: the ids of results that are out there stay as they are
         return json.loads(json.dumps(out))
@@ -145,71 +145,22 @@ def replace(protocol: Protocol, fields: Mapping[str, Any]) -> Protocol:
     return dataclasses.replace(protocol, **{k: v for k, v in fields.items() if v is not None})
 
 
-def parts(name: str) -> list[str]:
+def named(name: str) -> list[str]:
     """The entries that a name means: itself, or one for each data set of the table.
 
     Raises:
       ValueError: no table of that name; says the nearest.
     """
-    found = [name] if name in TABLES else [t for t in TABLES if t.rsplit("-", 1)[0] == name]
-    if not found:
+    names = [name] if name in TABLES else [t for t in TABLES if t.rsplit("-", 1)[0] == name]
+    if not names:
         known = list(dict.fromkeys([*TABLES, *(t.rsplit("-", 1)[0] for t in TABLES if "/" in t)]))
         raise ValueError(f"no table {name!r}{nearest(name, known)}; tables: {', '.join(TABLES)}")
-    return found
+    return names
 
 
 def different(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """The fields in which two protocols differ, as :meth:`Protocol.fields` gives them: scores are not comparable."""
     return {key: (a.get(key), b.get(key)) for key in sorted({*a, *b}) if a.get(key) != b.get(key)}
-
-
-def variants(config: Any) -> frozenset[str]:
-    """Which printed rows of the papers' ablations a run is; empty for a system that no table names."""
-    known = {"msgan": _msgan, "iafsr": _iafsr, "mtun": _mtun, "jasrnet": _jasrnet}
-    method = config.method if config is not None else ""
-    return frozenset(known[method](config)) if method in known else frozenset()
-
-
-def _msgan(config: Any) -> set[str]:
-    w = config.weights
-    if config.train.joint_steps == 0:
-        return {"generator"}
-    if w.pose == 0:
-        return {"msgan"}
-    return {"joint" if w.est or w.sim or w.m else "msgan_pa"}
-
-
-def _iafsr(config: Any) -> set[str]:
-    w = config.weights
-    if w.adv:
-        return {"srgan"}
-    if w.euclid:
-        return {"sr_ou"}
-    if not w.cosine:
-        return {"sr_net"}
-    return {"proposed" if w.magnitude else "sr_angle"}
-
-
-def _mtun(config: Any) -> set[str]:
-    m, w = config.model, config.weights
-    return {f"r{m.heb_at}_s{m.stacks}", "p" + "".join(name for name in "fuh" if w[name])}
-
-
-def _jasrnet(config: Any) -> set[str]:
-    m = config.model
-    if not m.long_skip:
-        row = "bl" if m.heads != "both" else "jt"
-        return {row if m.fusion == "none" else f"{row}_f"}
-    if m.heads != "both":
-        return set()
-    changed = {
-        "concat": m.fusion == "concat",
-        "one_stage": m.stages == 1,
-        "two_stages": m.stages == 2,
-        "res16": m.blocks == 16,
-    }
-    found = {name for name, is_so in changed.items() if is_so}
-    return found if len(found) < 2 and found else ({"full"} if not found else set())
 
 
 # DEVIATES: MTUN prints no ranges for its random rotation, translation and scale.
@@ -232,14 +183,14 @@ _MTUN: dict[str, Any] = {
     "dataset": "menpo",
     "split": "mtun_test",
     "misalign": MISALIGNED,
-    "note": "The paper's test set is 20 % of Menpo and of 22,000 faces of CelebA, chosen by nobody knows what; here it "
+    "note": "The paper's test set is 20 % of Menpo and of 22,000 faces of CelebA, by an unpublished rule; ours "
     "is our 20 % of Menpo alone, whose 68 points the protocol needs.",
 }
 _JASR: dict[str, Any] = {**_FOLDER, "dataset": "300w", "region": "face_box", "colour": "y"}
 _ABLATION: dict[str, Any] = {**_JASR, "split": "full", "faces": 689}
 
 TABLES: dict[str, Protocol] = {
-    p.table: p
+    p.name: p
     for p in (
         Protocol("synthetic", "Synthetic heads, test people", **_TEST),
         Protocol("synthetic-tiny", "Sixteen synthetic heads, for a trial", **_HEADS, split="tiny/test", faces=16),

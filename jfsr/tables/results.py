@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -9,214 +10,178 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jfsr import metrics
-from jfsr.tables import protocols
+from jfsr import evals, files, metrics
+from jfsr.evals import Context
+from jfsr.evals.faces import Line
+from jfsr.tables import protocols, summary
 from jfsr.tables.columns import (
-    ALL_COLUMNS,
-    Rows,
-    Summary,
+    ROW_TITLES,
     Table,
-    column,
-    dropped,
-    gap_closed,
-    judged,
-    main_table,
-    method_name,
+    every_column,
+    legends,
     number,
-    order,
-    paper_table,
-    split_method,
-    summarize,
-    yaw_table,
+    row_order,
+    row_title,
+    shown,
+    split_row,
+    with_interval,
 )
 from jfsr.tables.protocols import Protocol
+from jfsr.tables.summary import Summary, column, subject_row
 
 
 class Result(NamedTuple):
-    """One table scored: everything that the Markdown page, the HTML page and the summary say."""
+    """One table scored: everything that the Markdown page, the HTML page and the summary say.
+
+    Attributes:
+      title: of the table, with the scale.
+      summary: mean and interval by row and column.
+      facts: sentences.
+      tables: by heading, the scores first.
+      protocol: its text.
+      legend: what the columns mean.
+      dropped: how many faces each rule left out.
+    """
 
     title: str
-    summary: dict[str, dict[str, metrics.Interval]]
+    summary: Summary
     facts: list[str]
     tables: dict[str, Table]
     protocol: str
     legend: str
+    dropped: dict[str, int]
 
     def markdown(self) -> str:
         """The result as a Markdown page."""
-        parts = [f"# {self.title}"]
+        blocks = [f"# {self.title}"]
         for i, (heading, table) in enumerate(self.tables.items()):
-            parts += [f"## {heading}"] if i else []
-            parts.append(table.markdown())
+            blocks += [f"## {heading}"] if i else []
+            blocks.append(table.markdown())
             if i == 0:
-                parts.append("\n".join(f"- {fact}" for fact in self.facts))
-        return "\n\n".join([*parts, self.legend, f"Protocol: {self.protocol}"]) + "\n"
+                blocks.append("\n".join(f"- {fact}" for fact in self.facts))
+        return "\n\n".join([*blocks, self.legend, f"Protocol: {self.protocol}"]) + "\n"
 
 
-LEGEND = (
-    "Intervals: 95 %, percentile bootstrap over faces. MAE: mean of the three wrapped angle errors. Moved: rotation "
-    "between this reading and the original's. PSNR and SSIM: means of the faces' values. "
-    "Identity cos: cosine of the identity network's embeddings of this face and of the original. "
-    "NMSE: mean distance of the landmarks over a size of the face, heatmaps decoded by arg-max or by centre of mass. "
-    "n: faces, or faces with a pose / faces."
-)
-PAIR_LEGEND = (
-    "Accuracy: mean over the folds of the share of pairs judged right, with the threshold that is best on the other "
-    "folds; its interval is that mean ± 1.96 standard errors. AUC: area under the ROC curve, 95 % bootstrap over "
-    "pairs. EER: where false accepts are as many as false rejects. TAR: share of the same person's pairs that are "
-    "accepted where at most so many of two people's are. n: pairs."
-)
-RANK_LEGEND = (
-    "Rank-1: share of the probes whose nearest face of the gallery, by cosine, is of the same person; 95 % bootstrap."
-)
-
-
-def judge(
-    rows: Rows,
+def of_lines(
+    lines: list[Line],
     protocol: Protocol,
+    context: Context,
     *,
-    scale: int,
     variants: frozenset[str] = frozenset(),
     notes: Sequence[str] = (),
     unusable: Sequence[str] = (),
 ) -> Result:
-    """All that a table of faces says of a system.
+    """The result of a table.
 
     Args:
-      rows: of :func:`merge`.
+      lines: of the task's evaluators, one per face, pair or probe and row.
       protocol: what was scored, and how.
-      scale: of the system.
-      variants: see :func:`paper_table`.
+      context: what the evaluators had.
+      variants: the printed rows that the system's config is, see :func:`paper_table`.
       notes: why something was not scored.
       unusable: why faces could not be read or cropped.
     """
-    summary = summarize(rows, protocol)
-    facts = [counts(rows, protocol, unusable), *notes, *comparable(protocol)]
-    gap = gap_closed(summary)
-    if not math.isnan(gap):
-        facts.insert(0, f"Gap closed, (bicubic − ours) / (bicubic − original) of the MAE: {gap:.1f} %")
-    landmarks = column(rows, "ours", "nmse")
-    if np.isfinite(landmarks).any():
-        facts.append(
-            f"Landmarks by arg-max, over {protocol.normaliser}: {metrics.failure_rate(landmarks):.1f} % of the faces "
-            f"above 10 %; area under the curve up to 10 %: {metrics.error_auc(landmarks):.1f} %"
-        )
-    extra = {"By yaw": yaw_table(rows, protocol)}
-    return _result(protocol, summary, facts, extra, legend=LEGEND, scale=scale, variants=variants)
+    evaluators = evals.evaluators(protocol.task).values()
+    said = [fact for e in evaluators if hasattr(e, "facts") for fact in e.facts(lines, context)]
+    means, own_facts = _summarize(lines, protocol)
+    facts = [*own_facts, *said, *notes, *comparable(protocol)]
+    extra: dict[str, Table | None] = {}
+    if protocol.task == "faces":
+        facts.insert(0, counts(lines, protocol, unusable))
+        gap = summary.gap_closed(means)
+        if not math.isnan(gap):
+            facts.insert(0, f"Gap closed, (bicubic − ours) / (bicubic − original) of the MAE: {gap:.1f} %")
+        extra["By yaw"] = yaw_table(lines, protocol)
+    if absent := absent_rows(means, protocol, variants=variants):
+        facts.append(f"Printed rows without a number of ours need — {'; '.join(absent)}")
+    beside = paper_table(means, protocol, variants=variants)
+    tables = {"Scores": main_table(means), **extra, "Beside the paper": beside}
+    return Result(
+        title=f"{protocol.title}, ×{protocol.scale}",
+        summary=means,
+        facts=facts,
+        tables={heading: table for heading, table in tables.items() if table},
+        protocol=protocol.text(),
+        legend=_legend(means, protocol),
+        dropped=summary.dropped(lines, unusable),
+    )
 
 
-def judge_pairs(
-    scores: dict[str, dict[str, Any]],
-    protocol: Protocol,
-    *,
-    scale: int,
-    variants: frozenset[str] = frozenset(),
-) -> Result:
-    """All that a table of pairs says of a system.
+def _summarize(lines: list[Line], protocol: Protocol) -> tuple[Summary, list[str]]:
+    """Means and intervals; of an evaluator that has its own, those, and what it says of them."""
+    own = [e for e in evals.evaluators(protocol.task).values() if hasattr(e, "summarize")]
+    if not own:
+        return summary.summarize(lines, shown(protocol.colour)), []
+    (evaluator,) = own
+    means, facts = evaluator.summarize(lines)
+    return {row: means[row] for row in sorted(means, key=row_order)}, facts
+
+
+def _legend(means: Summary, protocol: Protocol) -> str:
+    keys = [key for key in every_column() if any(key in scores for scores in means.values())]
+    head, tail = [], []
+    if protocol.task == "faces":
+        head = ["Intervals: 95 %, percentile bootstrap over faces."]
+        tail = ["n: faces, or faces with a pose / faces."]
+    return " ".join([*head, *legends(keys), *tail])
+
+
+# ---- Tables
+
+
+def main_table(means: Summary) -> Table:
+    """Every row with every score, each with its 95 % interval."""
+    keys = [key for key in every_column() if any(key in scores for scores in means.values())]
+    body = [
+        [row_title(row), *(with_interval(scores.get(key), key) for key in keys), _count(scores)]
+        for row, scores in means.items()
+    ]
+    return Table(["", *(every_column()[key].title for key in keys), "n"], body)
+
+
+def yaw_table(lines: Sequence[Line], protocol: Protocol) -> Table | None:
+    """Mean pose error and PSNR by |yaw| of the label; None without labels."""
+    rows = [row for row in ("original", "bicubic", "ours") if any(line["row"] == row for line in lines)]
+    subject = subject_row(lines)
+    kept = np.array([line.get("dropped") == "" for line in lines if line["row"] == subject], bool)
+    if not kept.any():
+        return None
+    quality = next(key for key in shown(protocol.colour) if key.startswith("psnr"))
+    body = []
+    for label, inside in metrics.yaw_bins(column(lines, subject, "yaw_true")).items():
+        inside = inside & kept
+        cells = [_mean(column(lines, row, "mae")[inside], "mae") for row in rows]
+        cells += [_mean(column(lines, row, quality)[inside], quality) for row in rows[1:]]
+        body.append([label, str(int(inside.sum())), *cells])
+    head = ["|yaw|", "n", *(f"{ROW_TITLES[r]} MAE °" for r in rows), *(f"{ROW_TITLES[r]} PSNR" for r in rows[1:])]
+    return Table(head, body)
+
+
+def paper_table(means: Summary, protocol: Protocol, *, variants: frozenset[str] = frozenset()) -> Table | None:
+    """Paper, ours, Δ and n for every row that the paper prints at this scale; None if it prints none.
 
     Args:
-      scores: of :func:`jfsr.evals.verification.summarize`.
-      protocol, scale, variants: as in :func:`judge`.
+      means: our numbers.
+      protocol: has the printed rows, and the scale; the rows of the originals (scale 1) are always shown.
+      variants: which printed rows of 'ours' our system is, where there are several.
     """
-    summary: Summary = {}
-    for method in sorted(scores, key=order):
-        s = scores[method]
-        n = s["n_same"] + s["n_not"]
-        plain = lambda value, n=n: metrics.Interval(value, math.nan, math.nan, n)
-        half = 1.96 * s["acc_error"]
-        summary[method] = {
-            "acc": metrics.Interval(100.0 * s["acc"], 100.0 * (s["acc"] - half), 100.0 * (s["acc"] + half), n),
-            "auc": metrics.Interval(s["auc"], s["auc_low"], s["auc_high"], n),
-            "eer": plain(100.0 * s["eer"]),
-        }
-        summary[method] |= {k: plain(100.0 * v) for k, v in s.items() if k.startswith("tar@") and not math.isnan(v)}
-    any_one = next(iter(scores.values()))
-    facts = [f"{any_one['n_same']} pairs of one person, {any_one['n_not']} of two; {any_one['n_dropped']} dropped"]
-    stds = ", ".join(f"{method_name(m)} {100.0 * scores[m]['acc_std']:.2f}" for m in summary)
-    facts += [f"Standard deviation of the accuracy over the folds, in percent: {stds}"]
-    facts += [*dict.fromkeys(s["note"] for s in scores.values() if s["note"]), *comparable(protocol)]
-    return _result(protocol, summary, facts, {}, legend=PAIR_LEGEND, scale=scale, variants=variants)
-
-
-def judge_ranks(
-    rows: Rows,
-    protocol: Protocol,
-    *,
-    scale: int,
-    variants: frozenset[str] = frozenset(),
-) -> Result:
-    """All that a table of identification says of a system.
-
-    Args:
-      rows: of :func:`jfsr.evals.identification.run`.
-      protocol, scale, variants: as in :func:`judge`.
-    """
-    methods = sorted({row["method"] for row in rows}, key=order)
-    summary: Summary = {m: {"rank1": metrics.bootstrap(100.0 * column(rows, m, "correct"))} for m in methods}
-    people = {row["identity"] for row in rows}
-    facts = [f"{len(rows) // max(len(methods), 1)} probes of {len(people)} people", *comparable(protocol)]
-    return _result(protocol, summary, facts, {}, legend=RANK_LEGEND, scale=scale, variants=variants)
-
-
-def _result(
-    protocol: Protocol,
-    summary: Summary,
-    facts: list[str],
-    extra: dict[str, Table | None],
-    *,
-    legend: str,
-    scale: int,
-    variants: frozenset[str],
-) -> Result:
-    beside = paper_table(summary, protocol, scale=scale, variants=variants)
-    absent = absent_rows(summary, protocol, scale=scale, variants=variants)
-    if absent:
-        facts = [*facts, f"Printed rows without a number of ours need — {'; '.join(absent)}"]
-    found = {"Scores": main_table(summary, protocol), **extra, "Beside the paper": beside}
-    tables = {heading: table for heading, table in found.items() if table}
-    return Result(f"{protocol.title}, ×{scale}", summary, facts, tables, protocol.text(), legend)
-
-
-def comparable(protocol: Protocol) -> list[str]:
-    """What keeps our numbers from being the paper's: other networks, and the protocol's own note."""
-    out = [protocol.note] if protocol.note else []
-    for kind, name in protocol.networks:
-        mine = pathlib.Path(getattr(protocol, kind)).name
-        if mine != name:
-            out.append(f"The paper's {kind} network is {name}; here it is {mine or 'none'}")
-    return out
-
-
-def counts(rows: Rows, protocol: Protocol, unusable: Sequence[str] = ()) -> str:
-    """How many faces were scored, how many were left out and by which rule, and whether it is a part of the set."""
-    mine = [row for row in rows if row["method"] == judged(rows)]
-    kept = sum(row.get("dropped") == "" for row in mine)
-    text = f"{len(mine)} faces"
-    if any("dropped" in row for row in mine):
-        text += f", {kept} kept for pose"
-    rules = dropped(rows, unusable)
-    text += "; dropped: " + (", ".join(f"{n} × {rule}" for rule, n in rules.items()) if rules else "none")
-    if protocol.faces and len(mine) + len(unusable) != protocol.faces:
-        text += f". A part of the set of {protocol.faces}"
-        text += ": not comparable with the paper" if protocol.paper else ""
-    return text
-
-
-def absent_rows(summary: Summary, protocol: Protocol, *, scale: int, variants: frozenset[str]) -> list[str]:
-    """For each printed row of ours without our number beside it: what it needs."""
-    out = []
-    for row in protocol.paper:
-        if not row.method:
+    keys = list(dict.fromkeys(key for printed in protocol.paper for key in printed.scores))
+    body = []
+    for printed in protocol.paper:
+        if printed.scale not in (1, protocol.scale):
             continue
-        _, more = split_method(row.method)
-        name = f"{row.label} ×{row.scale}" if row.scale > 1 else row.label
-        if row.scale not in (1, scale):
-            out.append(f"{name}: a ×{row.scale} system")
-        elif row.variant and row.variant not in variants:
-            out.append(f"{name}: a run of the variant {row.variant!r}")
-        elif row.method not in summary:
-            out.append(f"{name}: --{more}" if more else f"{name}: a network that reads it")
-    return out
+        body.append([_label(printed), "paper", *(number(printed.scores.get(key), key) for key in keys), ""])
+        ours = means.get(printed.row, {}) if not printed.variant or printed.variant in variants else {}
+        values = {key: ours[key].mean if key in ours else None for key in keys}
+        if protocol.relative:
+            _, qualifier = split_row(printed.row)
+            base = means.get(f"original@{qualifier}" if "@" in printed.row else "original", {})
+            values = {key: _minus(value, base[key].mean if key in base else None) for key, value in values.items()}
+        if any(value is not None for value in values.values()):
+            body.append(["", "ours", *(number(value, key) for key, value in values.items()), _count(ours)])
+            gaps = (number(_minus(values[key], printed.scores.get(key)), key, sign="+") for key in keys)
+            body.append(["", "Δ", *gaps, ""])
+    return Table(["", "", *(every_column()[key].title for key in keys), "n"], body) if body else None
 
 
 def compare(a: Mapping[str, Any], b: Mapping[str, Any], *, names: tuple[str, str]) -> Table:
@@ -232,18 +197,90 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any], *, names: tuple[str, str
         raise ValueError(
             f"{names[0]} and {names[1]} were not scored in the same way, so their numbers do not compare:\n  {said}"
         )
-    keys = [key for key in ALL_COLUMNS if any(key in s for x in (a, b) for s in x["scores"].values())]
+    keys = [key for key in every_column() if any(key in s for x in (a, b) for s in x["scores"].values())]
     body = []
-    for method in sorted({*a["scores"], *b["scores"]}, key=order):
-        means = [x["scores"].get(method, {}) for x in (a, b)]
-        for name, scores in zip(names, means, strict=True):
-            cells = [number(scores[key]["mean"] if key in scores else None, key) for key in keys]
-            body.append([method_name(method), name, *cells])
-        gap = [
-            number(means[1][key]["mean"] - means[0][key]["mean"], key, sign="+")
-            if all(key in m for m in means)
-            else "–"
-            for key in keys
-        ]
-        body.append(["", "Δ", *gap])
-    return Table(["", "", *(ALL_COLUMNS[key] for key in keys)], body)
+    for row in sorted({*a["scores"], *b["scores"]}, key=row_order):
+        pair = [x["scores"].get(row, {}) for x in (a, b)]
+        means = [{key: scores[key]["mean"] if key in scores else None for key in keys} for scores in pair]
+        for name, values in zip(names, means, strict=True):
+            body.append([row_title(row), name, *(number(values[key], key) for key in keys)])
+        body.append(["", "Δ", *(number(_minus(means[1][key], means[0][key]), key, sign="+") for key in keys)])
+    return Table(["", "", *(every_column()[key].title for key in keys)], body)
+
+
+def compare_files(paths: Sequence[str]) -> Table:
+    """Two ``summary.json`` (or their folders) in one table; ValueError unless scored under one protocol."""
+    if len(paths) != 2:
+        raise ValueError(f"--compare takes two results, joined by a comma; got {len(paths)}")
+    summaries = []
+    for path in paths:
+        file = pathlib.Path(path) / "summary.json" if pathlib.Path(path).is_dir() else pathlib.Path(path)
+        try:
+            summaries.append(json.loads(files.read_text(file)))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{file}: not a summary.json of eval.py ({error})") from error
+    return compare(*summaries, names=(paths[0], paths[1]))
+
+
+# ---- Facts
+
+
+def comparable(protocol: Protocol) -> list[str]:
+    """What keeps our numbers from being the paper's: other networks, and the protocol's own note."""
+    out = [protocol.note] if protocol.note else []
+    for kind, name in protocol.networks:
+        mine = pathlib.Path(getattr(protocol, kind)).name
+        if mine != name:
+            out.append(f"The paper's {kind} network is {name}; here it is {mine or 'none'}")
+    return out
+
+
+def counts(lines: Sequence[Line], protocol: Protocol, unusable: Sequence[str] = ()) -> str:
+    """How many faces were scored, how many were left out and by which rule, and whether it is a part of the set."""
+    mine = [line for line in lines if line["row"] == subject_row(lines)]
+    kept = sum(line.get("dropped") == "" for line in mine)
+    text = f"{len(mine)} faces"
+    if any("dropped" in line for line in mine):
+        text += f", {kept} kept for pose"
+    rules = summary.dropped(lines, unusable)
+    text += "; dropped: " + (", ".join(f"{n} × {rule}" for rule, n in rules.items()) if rules else "none")
+    if protocol.faces and len(mine) + len(unusable) != protocol.faces:
+        text += f". A part of the set of {protocol.faces}"
+        text += ": not comparable with the paper" if protocol.paper else ""
+    return text
+
+
+def absent_rows(means: Summary, protocol: Protocol, *, variants: frozenset[str]) -> list[str]:
+    """For each printed row of ours without our number beside it: what it needs."""
+    out = []
+    for printed in protocol.paper:
+        if not printed.row:
+            continue
+        _, qualifier = split_row(printed.row)
+        if printed.scale not in (1, protocol.scale):
+            out.append(f"{_label(printed)}: a ×{printed.scale} system")
+        elif printed.variant and printed.variant not in variants:
+            out.append(f"{_label(printed)}: a run of the variant {printed.variant!r}")
+        elif printed.row not in means:
+            out.append(f"{_label(printed)}: " + (f"--{qualifier}" if qualifier else "a network that reads it"))
+    return out
+
+
+def _label(printed: Any) -> str:
+    return f"{printed.label} ×{printed.scale}" if printed.scale > 1 else printed.label
+
+
+def _mean(values: np.ndarray, key: str) -> str:
+    values = values[~np.isnan(values)]
+    return number(float(values.mean()) if len(values) else None, key)
+
+
+def _minus(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a - b
+
+
+def _count(scores: Mapping[str, metrics.Interval]) -> str:
+    """'64', or '61 / 64' where fewer faces count for the pose."""
+    everything = max(interval.n for interval in scores.values())
+    pose = scores["mae"].n if "mae" in scores else everything
+    return str(everything) if pose == everything else f"{pose} / {everything}"

@@ -1,43 +1,38 @@
-"""One table scored from the data on disk to what is shown: what ``eval.py`` does between its options and its files.
+"""One table from its faces to its result: what ``eval.py`` does between its options and its files.
 
-A :class:`System` restores faces: a trained run, or a folder of another method's results. :class:`Judges` are the frozen
-networks that read them. The data of a table is the user's folder, or what ``jfsr data build`` made of it.
+A :class:`System` restores faces: a trained run, or a folder of another method's results. :class:`Networks` are what
+reads them. The faces of a table are the user's folder, or what ``jfsr data build`` made of it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import statistics
+import pathlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
+from jfsr import config, evals, files
 from jfsr.data import datasets, pipeline
 from jfsr.data.crops import Cropped
 from jfsr.data.datasets import building
-from jfsr.data.pairs import read_pairs_csv
-from jfsr.evals import (
-    direct,
-    faces,
-    gate,
-    identification,
-    identity,
-    landmarks,
-    pose,
-    restoration,
-    verification,
-)
-from jfsr.evals.faces import Faces
+from jfsr.data.pairs import Pair, read_pairs_csv
+from jfsr.evals import Context, faces, gallery
+from jfsr.evals.faces import Faces, Line
+from jfsr.evals.gallery import Roles
 from jfsr.frozen import zoo
-from jfsr.tables import columns, protocols, results
+from jfsr.tables import protocols, results, summary, variants
 from jfsr.tables.protocols import Protocol
 from jfsr.tables.results import Result
+from jfsr.training import runs
 
 # Fixed, and every batch is full: one compiled program, so that a face's pixels do not depend on how many there are.
 BATCH = 16
+
+
+# ---- Systems
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +55,7 @@ class System:
 
 
 def run(restorer: Any, name: str) -> System:
-    """A trained run or a bundle as a system."""
-    from jfsr import config
-
+    """A trained run or a bundle, opened by :func:`jfsr.load`, as a system."""
     title = f"{restorer.method} ×{restorer.scale}, {name}"
     title += f", step {restorer.step}" if restorer.step is not None else ""
     facts = {"system": title, "config": config.config_hash(restorer.config), "parameters sha256": restorer.sha256}
@@ -79,57 +72,84 @@ def baselines(*, scale: int) -> System:
     return System("baselines", None, scale, facts={"system": f"none, the baselines at ×{scale}"})
 
 
-@dataclasses.dataclass
-class Judges:
-    """Frozen networks by kind; None where there is none.
+# ---- Networks
+
+
+NO_NETWORK = "no network configured"
+
+
+@dataclasses.dataclass(frozen=True)
+class Networks:
+    """The frozen networks that read the faces of one table.
 
     Attributes:
-      pose, identity, perceptual: (frozen network, variables).
-      fsanet: the second pose network's reader.
-      direct: reads poses off the low resolution itself.
-      gate: says which faces need super-resolution.
-      notes: why a kind is not scored.
+      by_kind: (network, variables) by kind, see :func:`jfsr.evals.kinds`.
+      missing: why there is none of a kind.
+      opinions: further programs that read poses, by evaluator: 'fsanet', 'direct', 'gate'.
     """
 
-    pose: tuple[Any, Any] | None = None
-    identity: tuple[Any, Any] | None = None
-    perceptual: tuple[Any, Any] | None = None
-    fsanet: pose.Read | None = None
-    direct: pose.Read | None = None
-    gate: gate.Decide | None = None
-    notes: dict[str, str] = dataclasses.field(default_factory=dict)
+    by_kind: Mapping[str, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
+    missing: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    opinions: Mapping[str, Callable[..., Any]] = dataclasses.field(default_factory=dict)
 
-    def name(self, kind: str) -> str:
-        """The network of a kind, '' if there is none."""
-        loaded = getattr(self, kind)
-        return loaded[0].name if loaded else ""
+    def names(self) -> dict[str, str]:
+        """Name of the network of every kind, '' where there is none."""
+        return {kind: self.by_kind[kind][0].name if kind in self.by_kind else "" for kind in evals.kinds()}
 
     def facts(self) -> dict[str, str]:
         """Which weights read the faces."""
-        from jfsr.training import runs
-
         out = {}
-        for kind in ("pose", "identity", "perceptual"):
-            if loaded := getattr(self, kind):
-                out[f"{kind} network"] = loaded[0].name.rstrip("/").rsplit("/", 1)[-1]
-                out[f"{kind} network sha256"] = runs.digest(loaded[1])
+        for kind, (network, variables) in self.by_kind.items():
+            out[f"{kind} network"] = network.name.rstrip("/").rsplit("/", 1)[-1]
+            out[f"{kind} network sha256"] = runs.digest(variables)
+        return out
+
+    def notes(self) -> list[str]:
+        """Sentences on the kinds that are not scored."""
+        told = {kind: why for kind, why in self.missing.items() if why and why != NO_NETWORK}
+        unnamed = [kind for kind, why in self.missing.items() if why == NO_NETWORK]
+        out = [f"{kind.capitalize()} not scored: {why}" for kind, why in told.items()]
+        if unnamed:
+            out.append(f"Not scored, {NO_NETWORK}: {', '.join(f'{kind} (--{kind})' for kind in unnamed)}")
         return out
 
 
-NOBODY = "as neither the run nor the table names a network for it"
+def networks(
+    chosen: Mapping[str, str | None],
+    system: System,
+    protocol: Protocol,
+    *,
+    opinions: Mapping[str, Callable[..., Any]] | None = None,
+) -> Networks:
+    """Loads the networks of a table.
+
+    Args:
+      chosen: what the user names by kind: a name or a folder, 'none' for none, None where the user says nothing.
+      system: its own networks come next.
+      protocol: names the paper's.
+      opinions: see :class:`Networks`.
+
+    Raises:
+      ValueError: a network that the user or the run names cannot be loaded.
+    """
+    pairs = {kind: network_for(kind, chosen.get(kind), system, protocol) for kind in evals.kinds()}
+    by_kind = {kind: loaded for kind, (loaded, _) in pairs.items() if loaded is not None}
+    return Networks(by_kind, {kind: why for kind, (loaded, why) in pairs.items() if loaded is None}, opinions or {})
 
 
-def judge(kind: str, chosen: str | None, system: System, protocol: Protocol) -> tuple[Any, str]:
+def network_for(kind: str, chosen: str | None, system: System, protocol: Protocol) -> tuple[Any, str]:
     """The network of a kind for a table: the one chosen, else the run's own, else the paper's; and why there is none.
 
     A table of pairs or of probes is about its identity network: there the paper's comes before the run's own.
 
     Args:
-      kind: 'pose', 'identity' or 'perceptual'.
-      chosen: a name or folder; 'none' for none; None where the user does not say.
+      kind: of the network.
+      chosen: a name or folder; 'none' for none; None where the user says nothing.
+      system: whose config may name one.
+      protocol: whose paper may name one.
 
     Returns:
-      (frozen network, variables) or None, and the reason for None.
+      (network, variables) or None, and the reason for None.
 
     Raises:
       ValueError: a network that the user or the run names cannot be loaded.
@@ -142,14 +162,39 @@ def judge(kind: str, chosen: str | None, system: System, protocol: Protocol) -> 
     papers = dict(protocol.networks).get(kind, "")
     name = (own or papers) if protocol.task == "faces" else (papers or own)
     if not name:
-        return None, NOBODY
+        return None, NO_NETWORK
     try:
         return zoo.load(name), ""
     except zoo.MissingWeights as error:
         return None, str(error)
 
 
-# ---- Data
+def opinions(
+    *, fsanet: str | None = None, direct: str | None = None, gate: str | None = None
+) -> dict[str, Callable[..., Any]]:
+    """Further programs that read poses, by evaluator, as :attr:`Networks.opinions` holds them.
+
+    Args:
+      fsanet: folder of FSA-Net's two files.
+      direct: run of a pose network that was trained on the low resolution.
+      gate: run of a gate.
+
+    Raises:
+      ValueError: files that are not these, or a run of another method.
+    """
+    out: dict[str, Callable[..., Any]] = {}
+    if fsanet:
+        out["fsanet"] = evals.find("fsanet").program(fsanet)
+    if direct:
+        out["direct"] = evals.find("direct").program(runs.read_config(direct), runs.load_variables(direct)[0])
+    if gate:
+        config_of_gate = runs.read_config(gate)
+        pose = zoo.load(config_of_gate.frozen.pose)[1] if config_of_gate.method == "gate" else {}
+        out["gate"] = evals.find("gate").program(config_of_gate, runs.load_variables(gate)[0], {"pose": pose})
+    return out
+
+
+# ---- Faces
 
 
 def lacks(protocol: Protocol) -> str:
@@ -169,19 +214,21 @@ class Data:
     """The faces of a table.
 
     Attributes:
-      source: cropped faces; whole: the same, with those that cannot be used.
+      source: the faces that are scored, cropped.
+      all_faces: the same, including unusable ones and those that no pair or role asks for.
       unusable: why each of the others cannot be read or cropped.
+      protocol: which faces, how they are made small.
     """
 
     source: faces.Pick
-    whole: Any
+    all_faces: Any
     unusable: list[str]
     protocol: Protocol
 
-    def batches(self, some: Any = None) -> Iterator[dict[str, Any]]:
-        """Evaluation batches of all faces, or of some source of them."""
+    def batches(self, source: Any = None) -> Iterator[dict[str, Any]]:
+        """Evaluation batches of the faces, or of another source."""
         return pipeline.eval_batches(
-            self.source if some is None else some,
+            self.source if source is None else source,
             scale=self.protocol.scale,
             batch=BATCH,
             ranges=self.protocol.misalign,
@@ -194,20 +241,20 @@ def open_faces(protocol: Protocol) -> Cropped:
 
 
 def open_data(protocol: Protocol, *, limit: int = 0) -> Data:
-    """Opens a table's faces, and finds out which of them can be used."""
-    whole = open_faces(protocol)
-    source, unusable = faces.usable(whole, limit=limit)
-    unusable += [f"{name}: {reason}" for name, reason in getattr(whole.source, "skipped", [])]
-    return Data(source, whole, unusable, protocol)
+    """Opens a table's faces and tells the usable ones from the others."""
+    all_faces = open_faces(protocol)
+    source, unusable = faces.usable(all_faces, limit=limit)
+    unusable += [f"{name}: {reason}" for name, reason in all_faces.source.skipped]
+    return Data(source, all_faces, unusable, protocol)
 
 
-def compared(system: System, data: Data, some: Any = None) -> Iterator[Faces]:
-    """The faces of a table, restored, with a progress bar."""
-    source = data.source if some is None else some
-    with tqdm(total=len(source), desc=data.protocol.table, unit="face", disable=not sys.stderr.isatty()) as bar:
-        for part in faces.compare(system.predict, data.batches(source)):
-            yield part
-            bar.update(len(part.names))
+def restored(system: System, data: Data) -> Iterator[Faces]:
+    """The faces of a table beside what the system makes of them, with a progress bar."""
+    hide = not sys.stderr.isatty()
+    with tqdm(total=len(data.source), desc=data.protocol.name, unit="face", disable=hide) as bar:
+        for batch in faces.compare(system.predict, data.batches()):
+            yield batch
+            bar.update(len(batch.names))
 
 
 # ---- Tables
@@ -215,135 +262,121 @@ def compared(system: System, data: Data, some: Any = None) -> Iterator[Faces]:
 
 @dataclasses.dataclass
 class Scored:
-    """A table's result.
+    """A table's result, and what pictures of it are drawn from.
 
     Attributes:
       result: tables and facts.
-      rows: of the CSV: one per face and method, per pair and method, or per probe and method.
-      restore: the faces at some positions beside what the system makes of them, for pictures; None for pairs.
-      read: the pose network's reading of 8-bit faces, for pictures; None where there is none.
-      unusable: why faces could not be read or cropped.
+      lines: of the CSV: one per face, pair or probe, and row.
+      data: the faces.
+      system: restored them.
+      programs: the compiled programs that read them, by evaluator.
     """
 
     result: Result
-    rows: columns.Rows
-    unusable: list[str]
-    restore: Callable[[np.ndarray], list[Faces]] | None = None
-    read: pose.Read | None = None
+    lines: list[Line]
+    data: Data
+    system: System
+    programs: Mapping[str, Callable[..., Any]]
+
+    def faces_at(self, positions: Sequence[int]) -> list[Faces]:
+        """Some faces restored once more, by their positions: for pictures, rather than keeping all in memory."""
+        source = faces.Pick(self.data.source, positions)
+        return list(faces.compare(self.system.predict, self.data.batches(source)))
 
 
-def score(system: System, judges: Judges, protocol: Protocol, *, limit: int = 0, min_images: int = 25) -> Scored:
+def score(system: System, networks: Networks, protocol: Protocol, *, limit: int = 0, min_images: int = 25) -> Scored:
     """Scores a table.
 
     Args:
       system: restores the faces.
-      judges: read them.
-      protocol: with ``scale`` and the networks' names filled in.
-      limit: only the first so many faces, or pairs; 0 = all. Not of an identification.
+      networks: read them.
+      protocol: what is scored and how; its scale and its networks' names are those of the system and the networks.
+      limit: only the first so many faces, or pairs; 0 = all. Identification takes no limit.
       min_images: people with more faces than this take part in an identification.
 
     Raises:
       ValueError: what is wrong with the data, or a network is missing without which there is no score.
     """
-    if protocol.task == "identification":
-        return _ranks(system, judges, protocol, min_images=min_images)
-    return (_pairs if protocol.task == "verification" else _faces)(system, judges, protocol, limit=limit)
-
-
-def _faces(system: System, judges: Judges, protocol: Protocol, *, limit: int) -> Scored:
-    if protocol.misalign and judges.direct:
+    protocol = protocols.replace(protocol, {**networks.names(), "scale": system.scale})
+    if protocol.misalign and "direct" in networks.opinions:
         raise ValueError(
-            f"--direct reads the misaligned input of {protocol.table!r}, whose labels are the upright face's"
+            f"--direct reads the misaligned input of {protocol.name!r}, whose labels are the upright face's"
         )
-    data = open_data(protocol, limit=limit)
-    read = pose.estimator(*judges.pose) if judges.pose else None
-    embed = identity.embedder(*judges.identity) if judges.identity else None
-    distance = restoration.distance(*judges.perceptual) if judges.perceptual else None
-    unnamed = [kind for kind, why in judges.notes.items() if why == NOBODY]
-    notes = [f"{kind.capitalize()} not scored: {why}" for kind, why in judges.notes.items() if why and why != NOBODY]
-    if unnamed:
-        notes.append(f"Not scored, {NOBODY}: {', '.join(f'{kind} (--{kind})' for kind in unnamed)}")
-    parts: list[list[dict[str, Any]]] = [[] for _ in range(7)]
-    quality, poses, second, gated, small, same, points = parts
-    for some in compared(system, data):
-        quality += restoration.run([some], protocol, distance)
-        poses += pose.run([some], read) if read else []
-        if judges.fsanet:
-            second += [{**row, "method": f"{row['method']}@fsanet"} for row in pose.run([some], judges.fsanet)]
-        if read and judges.gate and system.predict:
-            gated += gate.run([some], read, judges.gate)
-        small += direct.run([some], judges.direct) if judges.direct else []
-        same += identity.run([some], embed) if embed else []
-        points += landmarks.run([some], protocol)
-    rows = columns.merge(*parts)
-    if gated:
-        right = lambda method: 100.0 * statistics.mean(row["right"] for row in gated if row["method"] == method)
-        shares = ", ".join(f"{right(method):.1f} % of {shown}" for method, shown in gate.METHODS.items())
-        notes.append(f"The gate decides rightly: {shares}")
-    if read and all(row["dropped"] == "no pose label" for row in poses):
-        notes.append(f"Pose errors not scored: no pose labels in {protocol.dir or data.source.name}")
-    elif read and not judges.direct:
-        notes.append(
-            "Not shown: a pose network trained on the low resolution itself (--direct=RUN, of "
-            f"configs/pose.py:lr{128 // protocol.scale})"
-        )
-    result = results.judge(
-        rows,
-        protocol,
+    if protocol.task != "faces" and "identity" not in networks.by_kind:
+        raise ValueError(f"no identity network: {networks.missing.get('identity', 'give --identity')}")
+    evaluators = evals.evaluators(protocol.task)
+    programs = {**evals.programs(protocol.task, networks.by_kind), **networks.opinions}
+    data, pairs, roles = _select(protocol, limit=limit, min_images=min_images)
+    context = Context(
+        programs=programs,
+        region=protocol.region,
+        border=protocol.border,
+        normaliser=protocol.normaliser,
+        sides=protocol.sides,
         scale=protocol.scale,
-        variants=protocols.variants(system.config),
-        notes=notes,
+        source=protocol.dir or data.all_faces.name,
+        pairs=pairs,
+        roles=roles,
+    )
+    if protocol.task == "faces":
+        found: dict[str, list[Line]] = {name: [] for name in evaluators}
+        for batch in restored(system, data):
+            for name, evaluator in evaluators.items():
+                found[name] += evaluator.run([batch], context)
+        lines = summary.merge(*found.values())
+    else:
+        (evaluator,) = evaluators.values()
+        lines = evaluator.run(restored(system, data), context)
+    result = results.of_lines(
+        lines,
+        protocol,
+        context,
+        variants=variants.find(system.config),
+        notes=networks.notes() if protocol.task == "faces" else [],
         unusable=data.unusable,
     )
-    # The faces to show are restored again rather than kept in memory.
-    restore = lambda indices: list(faces.compare(system.predict, data.batches(faces.Pick(data.source, indices))))
-    return Scored(result, rows, data.unusable, restore, read)
+    return Scored(result, lines, data, system, programs)
 
 
-def _pairs(system: System, judges: Judges, protocol: Protocol, *, limit: int) -> Scored:
-    embed = _identity(judges)
+def write(folder: pathlib.Path, scored: Scored, record: Mapping[str, Any]) -> None:
+    """table.md, images.csv and summary.json of a scored table, each whole or not at all.
+
+    Args:
+      folder: must exist.
+      scored: the table.
+      record: further entries of summary.json: what made the numbers, the pictures.
+    """
+    result, protocol = scored.result, scored.data.protocol
+    scores = {row: {key: i._asdict() for key, i in means.items()} for row, means in result.summary.items()}
+    entries = {
+        "title": result.title,
+        "protocol": result.protocol,
+        "protocol_id": protocol.digest(),
+        "protocol_fields": protocol.fields(),
+        **record,
+        "scores": scores,
+        "gap_closed_percent": summary.gap_closed(result.summary),
+        "dropped": result.dropped,
+        "unusable": scored.data.unusable,
+        "facts": result.facts,
+    }
+    files.write_text(folder / "table.md", result.markdown())
+    files.write_json(folder / "summary.json", entries)
+    summary.write_csv(folder / "images.csv", scored.lines)
+
+
+def _select(protocol: Protocol, *, limit: int, min_images: int) -> tuple[Data, Sequence[Pair], Roles | None]:
+    """The faces that a table scores, and who is compared with whom."""
+    if protocol.task == "identification":
+        all_faces = open_faces(protocol)
+        roles = gallery.choose(all_faces, min_images=min_images)  # reads every face once
+        return Data(faces.Pick(all_faces, roles.indices), all_faces, roles.unusable, protocol), (), roles
+    if protocol.task == "faces":
+        return open_data(protocol, limit=limit), (), None
     data = open_data(protocol)
-    whole = data.whole.source
-    pairs = read_pairs_csv(whole.root / "pairs.csv") if protocol.dataset == "folder" else whole.pairs()
+    pictures = data.all_faces.source
+    pairs = read_pairs_csv(pictures.root / "pairs.csv") if protocol.dataset == "folder" else pictures.pairs()
     pairs = pairs[:limit] if limit else pairs
     wanted = {name for pair in pairs for name in (pair.a, pair.b)}
-    some = [i for i, index in enumerate(data.source.indices) if whole.name_of(index) in wanted]
-    embeddings = verification.embed(compared(system, data, faces.Pick(data.source, some)), embed)
-    rows = verification.run(embeddings, pairs, sides=protocol.sides)
-    scores = verification.summarize(rows)
-    result = results.judge_pairs(scores, protocol, scale=protocol.scale, variants=protocols.variants(system.config))
-    return Scored(result, rows, data.unusable)
-
-
-def _ranks(system: System, judges: Judges, protocol: Protocol, *, min_images: int) -> Scored:
-    embed = _identity(judges)
-    whole = open_faces(protocol)
-    roles = identification.choose(whole, min_images=min_images)  # reads every face once
-    data = Data(faces.Pick(whole, roles.indices), whole, roles.unusable, protocol)
-    embeddings = verification.embed(compared(system, data), embed)
-    rows = identification.run(embeddings, roles)
-    result = results.judge_ranks(rows, protocol, scale=protocol.scale, variants=protocols.variants(system.config))
-    return Scored(result, rows, roles.unusable)
-
-
-def _identity(judges: Judges) -> identity.Embed:
-    if not judges.identity:
-        raise ValueError(f"no identity network: {judges.notes.get('identity', 'give --identity')}")
-    return identity.embedder(*judges.identity)
-
-
-def side_by_side(paths: Sequence[str]) -> columns.Table:
-    """Two ``summary.json`` (or their folders) in one table; ValueError unless scored under one protocol."""
-    import json
-    import pathlib
-
-    if len(paths) != 2:
-        raise ValueError(f"--compare takes two results, joined by a comma; got {len(paths)}")
-    files = [pathlib.Path(p) / "summary.json" if pathlib.Path(p).is_dir() else pathlib.Path(p) for p in paths]
-    summaries = []
-    for file in files:
-        try:
-            summaries.append(json.loads(file.read_text()))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{file}: not a summary.json of eval.py ({error})") from error
-    return results.compare(*summaries, names=(paths[0], paths[1]))
+    indices = [index for index in data.source.indices if pictures.name_of(index) in wanted]
+    return dataclasses.replace(data, source=faces.Pick(data.all_faces, indices)), pairs, None

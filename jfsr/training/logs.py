@@ -1,8 +1,8 @@
-"""What a run tells: metrics.jsonl always, TensorBoard by clu where TensorFlow is there, a progress bar, pictures.
+"""The log of a run: metrics, sample pictures, a progress bar; TensorBoard through clu if TensorFlow is installed.
 
-    workdir/metrics.jsonl       one JSON object per line: step, seconds since the epoch, the metrics
-    workdir/samples/STEP.png    what the sample faces look like
-    workdir/tensorboard/        the same for TensorBoard
+    WORKDIR/metrics.jsonl       one JSON object per line: step, seconds since the epoch, the metrics
+    WORKDIR/samples/STEP.png    the sample faces at that step
+    WORKDIR/tensorboard/        the same for TensorBoard
 
 Only process 0 writes.
 """
@@ -27,15 +27,17 @@ from jaxtyping import UInt8
 from PIL import Image
 from tqdm import tqdm
 
+from jfsr import files
+
 
 class Writer:
     """Metrics and pictures of one run.
 
     Args:
       workdir: the run's folder.
-      start_step: where the run goes on; later lines of an interrupted run are dropped from metrics.jsonl, since these
-        steps will be taken again.
-      tensorboard: also write TensorBoard events; by default where clu and TensorFlow are installed.
+      start_step: the step that the run resumes from; metrics.jsonl loses its later lines, since the run takes those
+        steps again.
+      tensorboard: also write TensorBoard events; by default if clu and TensorFlow are installed.
     """
 
     def __init__(self, workdir: os.PathLike | str, *, start_step: int = 0, tensorboard: bool | None = None):
@@ -57,12 +59,12 @@ class Writer:
             self._board = AsyncWriter(SummaryWriter(str(self.workdir / "tensorboard")))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Records numbers of one step, and prints them; without a bar also the pace and the time that remains."""
+        """Records numbers of one step and prints them; without a bar, also the pace and the remaining time."""
         if not self.active:
             return
-        row = {"step": step, "time": round(time.time(), 3), **{k: _json_number(v) for k, v in values.items()}}
-        with self.file.open("a") as out:
-            out.write(json.dumps(row) + "\n")
+        row = {"step": step, "time": round(time.time(), 3), **{k: float(v) for k, v in values.items()}}
+        with self.file.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(files.finite(row), allow_nan=False) + "\n")
         if self._board is not None:
             self._board.write_scalars(step, dict(values))
         shown = "  ".join(f"{k} {v:.4g}" for k, v in values.items() if not k.startswith("d/"))
@@ -74,7 +76,8 @@ class Writer:
             return
         folder = self.workdir / name
         folder.mkdir(exist_ok=True)
-        Image.fromarray(picture).save(folder / f"{step:07d}.png")
+        with files.draft(folder / f"{step:07d}.png") as unfinished:
+            Image.fromarray(picture).save(unfinished, "PNG")
         if self._board is not None:
             self._board.write_images(step, {name: picture[None]})
 
@@ -85,27 +88,32 @@ class Writer:
             sys.stdout.flush()
 
     @contextlib.contextmanager
-    def progress(self, begin: int, total: int) -> Iterator[Writer]:
-        """A bar with the pace and the time that remains, on a terminal; in a log file the lines say it."""
+    def progress(self, first: int, total: int) -> Iterator[Writer]:
+        """Shows a bar with the pace and the remaining time on a terminal; elsewhere, the lines say both.
+
+        Args:
+          first: the step that the run starts or resumes at.
+          total: its last step.
+        """
         self._total = total
         hide = not (self.active and sys.stderr.isatty())
-        with tqdm(total=total, initial=begin, unit="step", dynamic_ncols=True, disable=hide) as self._bar:
+        with tqdm(total=total, initial=first, unit="step", dynamic_ncols=True, disable=hide) as self._bar:
             yield self
         self._bar = None
 
     def advance(self, stage: str) -> None:
-        """One step is done."""
+        """Moves the bar by one step."""
         if self._bar is not None:
             self._bar.set_description(stage, refresh=False)
             self._bar.update()
 
     def close(self) -> None:
-        """Flushes what is still on its way to disk."""
+        """Waits until everything is on disk."""
         if self._board is not None:
             self._board.close()
 
     def _pace(self, step: int) -> str:
-        """Counted from the first line, so that it leaves out the compilation."""
+        """Steps per second since the first line, which leaves the compilation out, and the remaining time."""
         first, since = self._clock
         if not since:
             self._clock = (step, time.monotonic())
@@ -116,9 +124,9 @@ class Writer:
 
 
 class GracefulExit:
-    """Turns SIGTERM and the first Ctrl-C into a request that the loop reads: ``with GracefulExit() as stop``.
+    """Turns the first SIGTERM or Ctrl-C into a request that the loop reads: ``with GracefulExit() as stop``.
 
-    A second signal has its usual effect. The old handlers come back at the end.
+    A second signal has its usual effect. The old handlers are restored after the first signal or at the end.
     """
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -144,21 +152,13 @@ class GracefulExit:
 
 
 def _drop_after(file: pathlib.Path, step: int) -> None:
-    """Keeps the lines up to a step; a last line cut by a crash goes too."""
+    """Keeps the lines up to a step; also drops a last line that a crash cut off."""
     kept = []
-    for line in file.read_text().splitlines():
+    for line in files.read_text(file).splitlines():
         try:
             row = json.loads(line)
         except ValueError:
             continue
         if isinstance(row, dict) and row.get("step", step + 1) <= step:
             kept.append(line + "\n")
-    draft = file.with_suffix(".tmp")
-    draft.write_text("".join(kept))
-    draft.replace(file)
-
-
-def _json_number(value: float) -> float | None:
-    """JSON has no NaN."""
-    value = float(value)
-    return value if np.isfinite(value) else None
+    files.write_text(file, "".join(kept))

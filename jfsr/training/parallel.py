@@ -1,7 +1,7 @@
-"""The only file that says pmap, mesh and process.
+"""Running a step on all devices: the only file that says pmap, mesh and process.
 
 A step is written for one device and averages over the axis ``'data'``. :class:`Parallel` runs it on all devices, by
-``jax.pmap`` or by ``jit(shard_map)``; the two, and one device, give the same parameters (``tests/test_parallel.py``).
+``jax.pmap`` or by ``jit(shard_map)``; both give the parameters that one device gives (``tests/methods``).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ HOWS = ("pmap", "shard_map")
 
 
 def start(devices: int = 0) -> None:
-    """Prepares JAX before its first use: one XLA device per core on a CPU-only host, the cluster where there is one.
+    """Prepares JAX before its first use: joins the cluster if there is one; makes one CPU device per core.
 
-    XLA on CPU runs convolutions with few output channels on one core, so two host devices use a second one: forward of
-    the full ×16 generator at batch 4 took 1.73 s on one and 0.90 s on two (benchmarks/generator.py).
+    XLA on CPU runs convolutions with few output channels on one core, so a second device makes use of a second core:
+    the full ×16 generator at batch 4 took 1.73 s on one device and 0.90 s on two (benchmarks/generator.py).
 
     Args:
       devices: how many CPU devices to make; 0 means one per core that this process may use.
@@ -32,7 +32,7 @@ def start(devices: int = 0) -> None:
     if "JAX_COORDINATOR_ADDRESS" in os.environ or "SLURM_JOB_NUM_NODES" in os.environ:
         jax.distributed.initialize()
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        # It has no effect on accelerators, and it must be set before the first array exists.
+        # This has no effect on accelerators, and it must be set before the first array exists.
         try:
             cores = len(os.sched_getaffinity(0))
         except AttributeError:  # not on Linux
@@ -44,8 +44,8 @@ class Parallel:
     """Runs steps on every device.
 
     Args:
-      how: ``'pmap'`` or ``'shard_map'``.
-      devices: the devices to use; all of them by default.
+      how: ``'pmap'`` or ``'shard_map'`` (``config.parallel``).
+      devices: the devices to use; all by default.
     """
 
     def __init__(self, how: str = "pmap", *, devices: list | None = None):
@@ -58,7 +58,7 @@ class Parallel:
         self.mesh = jax.make_mesh((len(self.devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=self.devices)
 
     def check_batch(self, batch: int) -> None:
-        """ValueError unless the global batch divides evenly over all devices."""
+        """ValueError if the devices cannot share the global batch evenly."""
         if batch % len(self.devices):
             near = max(1, round(batch / len(self.devices))) * len(self.devices)
             raise ValueError(
@@ -71,7 +71,8 @@ class Parallel:
         if self.how == "pmap" and len(self.local) < len(self.devices):
             return jax_utils.replicate(tree, self.local)
         if self.how == "pmap":
-            # As pmap lays out what it returns; jax_utils.replicate's layout would compile the second step once more.
+            # The layout in which pmap returns arrays; with that of jax_utils.replicate the second step would be
+            # compiled again.
             spread = NamedSharding(self.mesh, PartitionSpec(AXIS))
             copies = lambda x: jax.device_put(np.broadcast_to(np.asarray(x), (len(self.devices), *np.shape(x))), spread)
             return jax.tree.map(copies, tree)
@@ -80,28 +81,27 @@ class Parallel:
     def fetch(self, tree: Any) -> Any:
         """The tree as host arrays, without the device axis."""
         if self.how == "pmap":
-            # Not jax_utils.unreplicate: on one device of several it leaves the axis in place.
+            # Not jax_utils.unreplicate, which keeps the axis if the mesh is only one of several devices.
             tree = jax.tree.map(lambda x: np.asarray(x.addressable_shards[0].data).reshape(x.shape[1:]), tree)
         return jax.device_get(tree)
 
     def shard(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
-        """This process's part of a global batch, spread over its devices."""
+        """This process's share of a global batch, spread over its devices."""
         if self.how == "pmap":
             return {k: v.reshape(len(self.local), -1, *v.shape[1:]) for k, v in batch.items()}
         sharding = NamedSharding(self.mesh, PartitionSpec(AXIS))
         return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
 
     def compile(self, step: Callable) -> Callable:
-        """``step(state, frozen, batch, key)`` over all devices; the state's buffers are reused.
+        """``step(state, frozen, batch, key)`` compiled for all devices; the buffers of the state are reused.
 
-        State and frozen come from :meth:`replicate`, the batch from :meth:`shard`; metrics come back as scalars
-        (already averaged inside the step).
+        State and frozen come from :meth:`replicate` and the batch from :meth:`shard`. The step itself averages its
+        metrics, so :meth:`fetch` gives them as scalars.
         """
         if self.how == "pmap":
-            mapped = jax.pmap(step, axis_name=AXIS, in_axes=(0, 0, 0, None), donate_argnums=(0,), devices=self.devices)
-            return mapped
+            return jax.pmap(step, axis_name=AXIS, in_axes=(0, 0, 0, None), donate_argnums=(0,), devices=self.devices)
         state, data = PartitionSpec(), PartitionSpec(AXIS)
-        # check_vma=False gives pmap's semantics: gradients stay per device until the step averages them.
+        # check_vma=False gives pmap's meaning: gradients differ between devices until the step averages them.
         mapped = jax.shard_map(
             step, mesh=self.mesh, in_specs=(state, state, data, state), out_specs=(state, state), check_vma=False
         )

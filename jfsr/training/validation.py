@@ -1,4 +1,4 @@
-"""Scores on a held-out set while training, of the moving average and of the raw parameters."""
+"""Scores on held-out faces while training, of the moving average and of the raw parameters."""
 
 from __future__ import annotations
 
@@ -9,18 +9,25 @@ import jax
 import numpy as np
 
 from jfsr.data import misalign, pipeline
+from jfsr.methods import Method, SuperResolver
+from jfsr.methods.common import Net, State
 
 
 class Validation:
     """Held-out faces in memory, and one compiled program that scores them.
 
     Args:
-      config: the run's config; reads ``val`` and ``scale``.
-      method: the method module.
+      config: the run's config; reads ``val``, ``scale``, ``data.misalign`` and ``log.samples``.
+      method: the method.
       frozen: variables of the frozen networks, by kind.
+
+    Raises:
+      ValueError: the config asks for sample pictures of a method that restores no faces.
     """
 
-    def __init__(self, config: Any, method: Any, frozen: dict):
+    def __init__(self, config: Any, method: Method, frozen: dict):
+        if config.log.samples and not isinstance(method, SuperResolver):
+            raise ValueError(f"log.samples is {config.log.samples}, and {config.method} restores no faces; set it to 0")
         ranges = misalign.ranges(config.data.get("misalign"))
         source = pipeline.open_source(config.val.source, upright=bool(ranges and ranges.upright))
         scale = config.get("scale", 1)
@@ -30,29 +37,29 @@ class Validation:
         )
         self.frozen = frozen
         self.score = jax.jit(functools.partial(method.score, config))
-        self.predict = jax.jit(functools.partial(method.predict, config)) if hasattr(method, "predict") else None
+        if isinstance(method, SuperResolver):
+            self.predict = jax.jit(functools.partial(method.predict, config))
 
-    def __call__(self, state: Any) -> dict[str, float]:
+    def __call__(self, state: State) -> dict[str, float]:
         """Mean of each score over the faces it is defined for: ``val/…`` for the average, ``val_raw/…`` for the raw."""
-        net, out = state.nets["g"], {}
+        net, means = state.nets["g"], {}
         for prefix, params in (("val", net.ema), ("val_raw", net.params)):
-            variables = _variables(params, net.stats)
-            rows: dict[str, list] = {}
+            variables = _variables(net, params)
+            scores: dict[str, list[np.ndarray]] = {}
             for batch in self.batches:
                 arrays = {k: v for k, v in batch.items() if k != "names"}
                 for name, values in self.score(variables, self.frozen, arrays).items():
-                    rows.setdefault(name, []).append(np.asarray(values)[batch["mask"]])
-            for name, parts in rows.items():
-                values = np.concatenate(parts)
+                    scores.setdefault(name, []).append(np.asarray(values)[batch["mask"]])
+            for name, chunks in scores.items():
+                values = np.concatenate(chunks)
                 if np.isfinite(values).any():
-                    out[f"{prefix}/{name}"] = float(np.nanmean(values))
-        return out
+                    means[f"{prefix}/{name}"] = float(np.nanmean(values))
+        return means
 
-    def sample(self, state: Any, count: int) -> dict[str, Any]:
+    def sample(self, state: State, count: int) -> dict[str, Any]:
         """``lr``, ``stages`` and ``hr`` of the first faces, for a picture."""
-        batch = self.batches[0]
-        net = state.nets["g"]
-        stages = self.predict(_variables(net.ema, net.stats), batch["lr"])["stages"]
+        batch, net = self.batches[0], state.nets["g"]
+        stages = self.predict(_variables(net, net.ema), batch["lr"])["stages"]
         return {
             "lr": batch["lr"][:count],
             "stages": {r: np.asarray(x)[:count] for r, x in stages.items()},
@@ -60,6 +67,6 @@ class Validation:
         }
 
 
-def _variables(params: Any, stats: Any) -> dict[str, Any]:
+def _variables(net: Net, params: Any) -> dict[str, Any]:
     """What a module is applied to; a network without running statistics has no ``batch_stats``."""
-    return {"params": params, **({"batch_stats": stats} if stats else {})}
+    return {"params": params, **({"batch_stats": net.stats} if net.stats else {})}

@@ -154,7 +154,7 @@ def test_hopenets_k_is_drawn_in_training():
 
 
 def test_eyes_mouth_gives_the_landmark_boxes_of_real_faces(shared):
-    from jfsr.data.datasets.folder import read_labels
+    from jfsr.data.datasets.labels import read_labels
 
     file = shared / "faces/val/landmarks68/labels.csv"  # the constants were taken from the training faces
     names = {line.split(",")[0] for line in file.read_text().splitlines()[1:]}

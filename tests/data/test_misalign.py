@@ -19,10 +19,12 @@ from jfsr.evals import faces
 from jfsr.tables import protocols
 
 RANGES = misalign.Ranges(rotation_deg=30.0, shift=0.1, zoom=(0.8, 1.25), upright=True)
-SOME = np.array([[25, 1.2, 9.5, -5.25], [-170, 0.7, -30, 12], [0, 1, 0, 0], [0, 1, 3, -2], [90, 1, 0, 0]], np.float32)
+SIMILARITIES = np.array(
+    [[25, 1.2, 9.5, -5.25], [-170, 0.7, -30, 12], [0, 1, 0, 0], [0, 1, 3, -2], [90, 1, 0, 0]], np.float32
+)
 
 
-def smooth(count=len(SOME), size=64, seed=0):
+def smooth(count=len(SIMILARITIES), size=64, seed=0):
     """Images in [0, 1] without fine detail, bright at the borders."""
     noise = np.random.default_rng(seed).uniform(size=(count, size, size, 3))
     out = scipy.ndimage.gaussian_filter(noise, (0, 3, 3, 0), mode="nearest")
@@ -44,8 +46,8 @@ def scipys(image, similarity):
 
 def test_jax_turns_as_scipy_does():
     images = smooth()
-    got = np.asarray(degrade.misalign(jnp.asarray(images), jnp.asarray(SOME)))
-    for image, similarity, turned in zip(images, SOME, got, strict=True):
+    got = np.asarray(degrade.misalign(jnp.asarray(images), jnp.asarray(SIMILARITIES)))
+    for image, similarity, turned in zip(images, SIMILARITIES, got, strict=True):
         np.testing.assert_allclose(turned, scipys(image, similarity), atol=2e-4)
     np.testing.assert_array_equal(got[2], images[2])  # the identity is exact
     np.testing.assert_allclose(got[3, 10, 20], images[3, 12, 17], atol=1e-6)  # moved right by 3 and up by 2
@@ -58,36 +60,44 @@ def test_tensorflow_turns_as_jax_does():
     from jfsr.data import degrade_tf
 
     images = smooth(seed=1)
-    ours = np.asarray(degrade.misalign(jnp.asarray(images), jnp.asarray(SOME)))
-    for image, similarity, turned in zip(images, SOME, ours, strict=True):
+    ours = np.asarray(degrade.misalign(jnp.asarray(images), jnp.asarray(SIMILARITIES)))
+    for image, similarity, turned in zip(images, SIMILARITIES, ours, strict=True):
         got = degrade_tf.misalign(tf.constant(image), tf.constant(similarity)).numpy()
         np.testing.assert_allclose(got, turned, atol=1e-4)
 
 
 def test_pillow_turns_as_jax_does_but_for_rounding_and_the_outermost_half_pixel():
     images = np.round(smooth(seed=2) * 255).astype(np.uint8)
-    ours = np.asarray(degrade.misalign(jnp.asarray(images, jnp.float32) / 255, jnp.asarray(SOME))) * 255
-    covered = np.asarray(degrade.misalign(jnp.ones(images.shape), jnp.asarray(SOME)))
-    for image, similarity, turned, inside in zip(images, SOME, ours, covered, strict=True):
+    ours = np.asarray(degrade.misalign(jnp.asarray(images, jnp.float32) / 255, jnp.asarray(SIMILARITIES))) * 255
+    covered = np.asarray(degrade.misalign(jnp.ones(images.shape), jnp.asarray(SIMILARITIES)))
+    for image, similarity, turned, inside in zip(images, SIMILARITIES, ours, covered, strict=True):
         got = misalign.turn(image, similarity).astype(float)
         sure = (inside > 0.999) | (inside == 0)
         assert sure.mean() > 0.9
         assert np.abs(got - turned)[sure].max() < 1.5
 
 
+def move_points(points_px, similarity, *, size):
+    """Where points (x, y) of the upright image of ``size`` pixels lie in the misaligned one."""
+    angle, zoom, dx, dy = similarity.astype(float)
+    cos, sin = zoom * np.cos(np.radians(angle)), zoom * np.sin(np.radians(angle))
+    centre = (size - 1) / 2
+    return (points_px - centre) @ np.array([[cos, sin], [-sin, cos]]) + centre + np.array([dx, dy])
+
+
 def test_inverse_and_points_go_with_the_image():
     points = np.random.default_rng(0).uniform(0, 63, (9, 2)).astype(np.float32)
-    for similarity in SOME:
-        there = misalign.move_points(points, similarity, size=64)
-        back = misalign.move_points(there, misalign.inverse(similarity), size=64)
+    for similarity in SIMILARITIES:
+        moved = move_points(points, similarity, size=64)
+        back = move_points(moved, misalign.inverse(similarity), size=64)
         np.testing.assert_allclose(back, points, atol=1e-4)
-    # A dot is where its point is.
+    # A dot moves with its point.
     image = np.zeros((64, 64, 3), np.uint8)
     image[19:22, 39:42] = 255
-    shown = misalign.turn(image, SOME[0])[..., 0].astype(float)
+    shown = misalign.turn(image, SIMILARITIES[0])[..., 0].astype(float)
     rows, columns = np.mgrid[:64, :64]
     centroid = [(shown * columns).sum() / shown.sum(), (shown * rows).sum() / shown.sum()]
-    np.testing.assert_allclose(centroid, misalign.move_points(np.float32([[40, 20]]), SOME[0], size=64)[0], atol=0.1)
+    np.testing.assert_allclose(centroid, move_points(np.float32([[40, 20]]), SIMILARITIES[0], size=64)[0], atol=0.1)
 
 
 def test_draws_fill_their_ranges_and_depend_on_seed_and_position_alone():
@@ -120,7 +130,15 @@ def head(pose_deg):
 
 
 class Faces(list):
-    name = "some faces"
+    """Records as pictures."""
+
+    name, skipped = "faces", []
+
+    def name_of(self, index):
+        return self[index]["name"]
+
+    def report(self):
+        return self.name
 
 
 def test_upright_turns_image_landmarks_and_pose_together():
@@ -155,7 +173,7 @@ def test_a_face_without_landmarks_stays_as_it_is():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Four smooth pictures with landmarks on a line that is tilted by 45 degrees."""
+    """Four smooth pictures whose landmarks lie on a line tilted by 45 degrees."""
     root = tmp_path_factory.mktemp("faces")
     rows = [["file", *(f"{a}{i}" for i in range(68) for a in "xy")]]
     for i, image in enumerate(smooth(4, 128, seed=3)):
@@ -201,32 +219,30 @@ def test_the_device_is_given_the_similarity_that_the_host_uses(folder):
 
 
 @pytest.mark.parametrize("degradation", ["bicubic", "paper"])
-def test_a_resumed_run_and_a_slice_see_the_same_misalignment(folder, degradation):
+def test_a_slice_of_a_resumed_run_sees_the_same_misalignment(folder, degradation):
     data = config(folder, upright=True, degradation=degradation)
     straight = list(itertools.islice(pipeline.train_batches(data, scale=8, batch=4, seed=3), 3))
     assert np.ptp(np.concatenate([b["similarity"] for b in straight])[:, 0]) > 20
-    resumed = first(data, start_step=2)
-    half = first(data, process_index=1, process_count=2)
-    for key in resumed:
-        np.testing.assert_array_equal(resumed[key], straight[2][key], err_msg=key)
-        np.testing.assert_array_equal(half[key], straight[0][key][2:], err_msg=key)
+    slice_of_resumed = first(data, start_step=2, process_index=1, process_count=2)
+    for key, value in slice_of_resumed.items():
+        np.testing.assert_array_equal(value, straight[2][key][2:], err_msg=key)
 
 
 def test_evaluation_turns_a_face_by_its_name_and_the_baseline_back(folder):
     source = pipeline.open_source(section(folder))
-    (whole,) = pipeline.eval_batches(source, scale=8, batch=4, ranges=RANGES)
+    (batch,) = pipeline.eval_batches(source, scale=8, batch=4, ranges=RANGES)
     (again,) = pipeline.eval_batches(faces.Pick(source, [2, 0]), scale=8, batch=2, ranges=RANGES)
-    np.testing.assert_array_equal(again["similarity"], whole["similarity"][[2, 0]])
-    np.testing.assert_array_equal(again["lr"], whole["lr"][[2, 0]])
-    assert len(np.unique(whole["similarity"])) == 16
+    np.testing.assert_array_equal(again["similarity"], batch["similarity"][[2, 0]])
+    np.testing.assert_array_equal(again["lr"], batch["lr"][[2, 0]])
+    assert len(np.unique(batch["similarity"])) == 16
     (plain,) = pipeline.eval_batches(source, scale=8, batch=4)
-    np.testing.assert_array_equal(whole["hr"], plain["hr"])
-    np.testing.assert_array_equal(whole["landmarks_px"], plain["landmarks_px"])
-    # Near the centre, which no similarity loses, the baseline looks like the original again.
-    (some,) = faces.compare(lambda lr: np.zeros((4, 128, 128, 3), np.float32), [whole])
+    np.testing.assert_array_equal(batch["hr"], plain["hr"])
+    np.testing.assert_array_equal(batch["landmarks_px"], plain["landmarks_px"])
+    # Near the centre, which stays in the picture, the baseline looks like the original again.
+    (compared,) = faces.compare(lambda lr: np.zeros((4, 128, 128, 3), np.float32), [batch])
     centre = np.s_[:, 52:76, 52:76]
-    turned = faces.enlarge(some.lr, size=128)[centre].astype(float)
-    back, original = (some.images[m][centre].astype(float) for m in ("bicubic", "original"))
+    turned = faces.enlarge(compared.lr, size=128)[centre].astype(float)
+    back, original = (compared.images[m][centre].astype(float) for m in ("bicubic", "original"))
     assert np.abs(back - original).mean() < 0.5 * np.abs(turned - original).mean()
 
 

@@ -1,17 +1,11 @@
 """The papers' figures: numbers behind them against answers worked out by hand, choices, refusals, and files."""
 
-import csv
 import dataclasses
-import json
-import os
-import subprocess
-import sys
 import types
 
 import numpy as np
 import pytest
 from PIL import Image
-from support import ROOT
 
 from jfsr import recognition
 from jfsr.data import degrade
@@ -240,8 +234,8 @@ def colours(images):
 @pytest.fixture
 def reads_colours(monkeypatch):
     monkeypatch.setattr(Scene, "features", lambda self: colours)
-    monkeypatch.setattr(msgan.identity, "embedder", lambda network, variables: colours)
-    monkeypatch.setattr(msgan.pose, "estimator", lambda network, variables: lambda x: colours(x).astype(np.float32))
+    monkeypatch.setattr(msgan.identity, "program", lambda network, variables: colours)
+    monkeypatch.setattr(msgan.pose, "program", lambda network, variables: lambda x: colours(x).astype(np.float32))
 
 
 def test_faces_are_chosen_by_a_seed_and_unreadable_ones_are_left_out(folder):
@@ -261,8 +255,8 @@ def test_faces_are_chosen_by_a_seed_and_unreadable_ones_are_left_out(folder):
 
 def test_norms_by_scale_and_method(folder, reads_colours):
     drawing = msgan.norms(scene(folder, 8, 16))
-    rows = {(r["lr_px"], r["method"], r["name"]): r["norm"] for r in drawing.rows}
-    assert len(rows) == len(drawing.rows) == 5 * 6
+    rows = {(r["lr_px"], r["row"], r["name"]): r["norm"] for r in drawing.lines}
+    assert len(rows) == len(drawing.lines) == 5 * 6
     assert {key[:2] for key in rows} == {
         (16, "original"), (16, "bicubic"), (16, "ours"), (8, "original"), (8, "bicubic"), (8, "peer1")
     }  # fmt: skip
@@ -285,15 +279,15 @@ def test_spectrum_rows_are_the_spectrum(folder, reads_colours):
     source = some.choose(0).data.source
     features = colours(np.stack([source[i]["image"] for i in range(5)]))
     expected = recognition.singular_spectrum(features).values
-    found = [row["value"] for row in drawing.rows if row["method"] == "original"]
+    found = [row["value"] for row in drawing.lines if row["row"] == "original"]
     np.testing.assert_allclose(found, expected, rtol=1e-9)
     assert "5 faces, 3 dimensions" in drawing.notes
 
 
 def test_pose_errors_need_labels_and_are_those_of_the_evaluation(folder, reads_colours, tmp_path):
     drawing = msgan.errors(scene(folder, 8, 8))
-    assert {row["method"] for row in drawing.rows} == {"original", "bicubic", "ours", "peer1"}
-    row = next(r for r in drawing.rows if (r["method"], r["name"]) == ("ours", "face2.png"))
+    assert {row["row"] for row in drawing.lines} == {"original", "bicubic", "ours", "peer1"}
+    row = next(r for r in drawing.lines if (r["row"], r["name"]) == ("ours", "face2.png"))
     assert row["yaw_true"] == 20
     assert row["yaw_err"] == pytest.approx(abs(row["yaw_deg"] - 20), abs=1e-4)
     (tmp_path / "a.png").write_bytes((folder / "face0.png").read_bytes())
@@ -303,23 +297,23 @@ def test_pose_errors_need_labels_and_are_those_of_the_evaluation(folder, reads_c
 
 def test_the_labels_stand_on_the_original_or_its_reading_does(folder, reads_colours):
     labelled = msgan.poses_beside_labels(scene(folder, 8))
-    original = {r["name"]: r["yaw_deg"] for r in labelled.rows if r["method"] == "original"}
+    original = {r["name"]: r["yaw_deg"] for r in labelled.lines if r["row"] == "original"}
     assert original == {f"face{i}.png": 10.0 * i for i in range(5)}
     read = msgan.poses(scene(folder, 8))
-    assert {r["what"] for r in read.rows} == {"reading"}
-    assert not any(r["yaw_deg"] in (0.0, 10.0) for r in read.rows)
+    assert {r["what"] for r in read.lines} == {"reading"}
+    assert not any(r["yaw_deg"] in (0.0, 10.0) for r in read.lines)
 
 
 def test_mixing_compares_two_people(folder, reads_colours):
     some = scene(folder, 8, 8)
-    with_loss = types.SimpleNamespace(method="msgan", weights=types.SimpleNamespace(ip=0.1))
+    with_loss = types.SimpleNamespace(method="msgan", weights=types.SimpleNamespace(identity=0.1))
     some.systems["ours"] = dataclasses.replace(some.systems["ours"], config=with_loss)
     drawing = msgan.mixing(some)
     ann = {"face0.png", "face1.png", "face4.png"}
-    pairs = {(r["a"], r["b"]) for r in drawing.rows}
+    pairs = {(r["a"], r["b"]) for r in drawing.lines}
     assert len(pairs) == 2
     assert all(len(ann & set(pair)) < 2 for pair in pairs)
-    assert {r["method"] for r in drawing.rows} == {"original", "bicubic", "ours", "peer1"}
+    assert {r["row"] for r in drawing.lines} == {"original", "bicubic", "ours", "peer1"}
     assert any("MSGAN without L_ip" in note for note in drawing.notes)
     assert not any("MSGAN with L_ip" in note for note in drawing.notes)
     assert any(note.startswith("Fewer than 500 pairs") for note in drawing.notes)
@@ -327,16 +321,16 @@ def test_mixing_compares_two_people(folder, reads_colours):
 
 def test_gaps_by_size_grow_to_the_small_and_are_none_at_full_size(folder, reads_colours):
     drawing = iafsr.resolution(scene(folder, 8))
-    at = lambda size, key: np.array([r[key] for r in drawing.rows if r["size_px"] == size])
+    at = lambda size, key: np.array([r[key] for r in drawing.lines if r["size_px"] == size])
     np.testing.assert_allclose(at(128, "magnitude"), 0, atol=1e-12)
     np.testing.assert_allclose(at(128, "cosine"), 1, atol=1e-12)
     assert at(8, "magnitude").mean() > at(64, "magnitude").mean()
-    assert len(drawing.rows) == 5 * len(iafsr.SIZES_PX)
+    assert len(drawing.lines) == 5 * len(iafsr.SIZES_PX)
 
 
 def test_per_method_and_systems_of_two_scales_are_refused(folder, reads_colours):
     drawing = iafsr.per_method(scene(folder, 8, 8))
-    assert {r["method"] for r in drawing.rows} == {"bicubic", "ours", "peer1"}
+    assert {r["row"] for r in drawing.lines} == {"bicubic", "ours", "peer1"}
     for draw in (iafsr.per_method, msgan.errors, msgan.mixing, msgan.comparison):
         with pytest.raises(ValueError, match="systems of one scale: --beside=peer1=… restores ×16, the other ×8"):
             draw(scene(folder, 8, 16))
@@ -347,7 +341,7 @@ def test_a_figure_of_parts_needs_a_system_that_finds_them(folder):
         parts.components(scene(folder, 8))
     drawing = parts.restored_landmarks(scene(folder, 8, 8))
     assert any("finds no landmarks" in note for note in drawing.notes)
-    assert {r["method"] for r in drawing.rows} == {"bicubic", "ours", "peer1"}
+    assert {r["row"] for r in drawing.lines} == {"bicubic", "ours", "peer1"}
 
 
 def test_departures_from_the_paper_are_told(folder, reads_colours):
@@ -363,49 +357,4 @@ def test_departures_from_the_paper_are_told(folder, reads_colours):
 
 
 def test_pose_reader_is_the_evaluations(folder):
-    assert msgan.pose.estimator is pose.estimator  # nothing above is left patched
-
-
-# --- eval.py ----------------------------------------------------------------------------------------------------------
-
-
-def evaluate(*args):
-    command = [sys.executable, str(ROOT / "eval.py"), *map(str, args)]
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-
-
-def test_eval_draws_folders_of_images_and_names_what_it_leaves_out(folder, tmp_path):
-    for peer in ("mine", "theirs"):
-        (tmp_path / peer).mkdir()
-        for i in range(5):
-            Image.new("RGB", (128, 128), (40 * i, 90, 90)).save(tmp_path / peer / f"face{i}.png")
-    done = evaluate(
-        f"--images={tmp_path}/mine", "--scale=8", "--figures=msgan/f12,msgan/f9", f"--data=folder={folder}",
-        "--crop=center", f"--beside=Theirs={tmp_path}/theirs", f"--out={tmp_path}/out", "--pose=none",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "left out: figure 'msgan/f9' needs a network that reads pose" in done.stderr
-    made = tmp_path / "out/figures/msgan_f12"
-    assert sorted(p.name for p in made.iterdir()) == ["figure.csv", "figure.png", "summary.json"]
-    with Image.open(made / "figure.png") as picture:
-        assert picture.size[0] > 5 * 192  # original, LR, bicubic, theirs, ours
-    rows = list(csv.DictReader((made / "figure.csv").read_text().splitlines()))
-    assert [r["method"] for r in rows] == ["bicubic"] * 5 + ["Theirs"] * 5 + ["ours"] * 5
-    summary = json.loads((made / "summary.json").read_text())
-    assert summary["protocol_fields"]["scale"] == 8
-    assert summary["beside"]["Theirs"]["system"].endswith("theirs, ×8")
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--figures=msgan/f9", "--tables=folder"], "--tables and --figures are two commands"),
-        (["--figures=msgan/f12", "--scale=8", "--out=x"], "the figures show a system"),
-    ],
-)
-def test_eval_refuses_with_one_line(options, message):
-    done = evaluate(*options)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    assert msgan.pose.program is pose.program  # nothing above is left patched

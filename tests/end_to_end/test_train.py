@@ -18,9 +18,11 @@ from support import ROOT
 from jfsr.methods import msgan
 from jfsr.training import checkpoint
 
-# Two devices, both stages; the second stage compiles long enough for the signal to arrive in time.
+# Two devices, both stages; the second stage compiles long enough for the signal to arrive in time. Of the joint stage,
+# the pose terms are enough: their networks are of every kind (trained from the start, joining late, statistics alone).
 RUN = (
     "configs/msgan.py:quick,debug,train.pixel_steps=3,train.joint_steps=4,log.samples_every=0,"
+    "weights.adv=0.0,weights.identity=0.0,"
     "data.sources.heads.split=tiny/train,val.source.split=tiny/validation"
 )
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from jfsr.data import pipeline
-from jfsr.evals import direct, faces, pose
+from jfsr.evals import Context, direct, faces, pose
 from jfsr.frozen import zoo
 from jfsr.methods import pose as training
 
@@ -38,10 +38,10 @@ def test_what_the_network_is_trained_on_is_what_it_is_later_shown(load_config, p
     assert np.abs(trained - pictures).mean() > 20  # they were small indeed
 
 
-def test_the_reader_sees_the_enlarged_face(load_config, pictures, network):
+def test_the_program_sees_the_enlarged_face(load_config, pictures, network):
     lr = small(pictures, 8)
-    read = direct.estimator(load_config("pose", "lr16"), network[1])
-    np.testing.assert_array_equal(read(lr), pose.estimator(*network)(faces.enlarge(lr, size=128)))
+    read = direct.program(load_config("pose", "lr16"), network[1])
+    np.testing.assert_array_equal(read(lr), pose.program(*network)(faces.enlarge(lr, size=128)))
     assert read(lr[:0]).shape == (0, 3)
     with pytest.raises(ValueError, match="trained on 16×16, these faces are 8×8"):
         read(small(pictures, 16))
@@ -49,18 +49,18 @@ def test_the_reader_sees_the_enlarged_face(load_config, pictures, network):
 
 def test_a_network_of_originals_and_another_method_are_refused(load_config, network):
     with pytest.raises(ValueError, match="trained on originals"):
-        direct.estimator(load_config("pose"), network[1])
+        direct.program(load_config("pose"), network[1])
     with pytest.raises(ValueError, match="this is a run of identity"):
-        direct.estimator(load_config("identity"), network[1])
+        direct.program(load_config("identity"), network[1])
 
 
-def test_rows_have_the_columns_of_the_other_methods_and_errors_worked_out_by_hand(pictures):
+def test_rows_have_the_columns_of_the_other_rows_and_errors_worked_out_by_hand(pictures):
     nan = np.float32(np.nan)
     some = faces.Faces(
         names=["a.png", "b.png", "c.png"],
         position=np.array([4, 5, 6]),
         lr=small(pictures, 8),
-        images=dict.fromkeys(faces.METHODS, pictures),
+        images=dict.fromkeys(faces.ROWS, pictures),
         pose_deg=np.array([[10, 0, -5], [nan, nan, nan], [0, 120, 0]], np.float32),
         landmarks_px=np.full((3, 68, 2), nan),
         visible=np.zeros((3, 68), bool),
@@ -71,16 +71,16 @@ def test_rows_have_the_columns_of_the_other_methods_and_errors_worked_out_by_han
         shapes.append(images.shape[1:])
         return np.tile(np.array([[13, 1, 0]], np.float32), (len(images), 1))
 
-    rows = direct.run([some], read)
+    lines = direct.run([some], Context(programs={"direct": read}))
     assert shapes == [(16, 16, 3)]
-    assert [(r["position"], r["name"], r["method"]) for r in rows] == [
+    assert [(r["position"], r["name"], r["row"]) for r in lines] == [
         (4, "a.png", "direct"),
         (5, "b.png", "direct"),
         (6, "c.png", "direct"),
     ]
-    assert (rows[0]["yaw_err"], rows[0]["pitch_err"], rows[0]["roll_err"], rows[0]["mae"]) == (3, 1, 5, 3)
-    assert [r["dropped"] for r in rows] == ["", "no pose label", "|angle| > 99°"]
-    assert np.isnan([rows[1]["mae"], rows[2]["mae"], *(r["shift"] for r in rows)]).all()
-    others = pose.run([some], read)
-    assert {m["method"] for m in others} == set(faces.METHODS)
-    assert list(rows[0]) == list(others[0])
+    assert (lines[0]["yaw_err"], lines[0]["pitch_err"], lines[0]["roll_err"], lines[0]["mae"]) == (3, 1, 5, 3)
+    assert [r["dropped"] for r in lines] == ["", "no pose label", "|angle| > 99°"]
+    assert np.isnan([lines[1]["mae"], lines[2]["mae"], *(r["shift"] for r in lines)]).all()
+    others = pose.run([some], Context(programs={"pose": read}))
+    assert {m["row"] for m in others} == set(faces.ROWS)
+    assert list(lines[0]) == list(others[0])

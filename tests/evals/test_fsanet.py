@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from jfsr import metrics
+from jfsr import files, metrics
 from jfsr.data import pipeline
 from jfsr.evals import fsanet
-from jfsr.frozen import porting, zoo
+from jfsr.frozen import zoo
 
 
 class Session:
@@ -57,24 +57,24 @@ def test_absent_files_and_other_files_are_named(tmp_path):
     with pytest.raises(
         zoo.MissingWeights, match=r"fsanet-1x1-iter-688590.onnx \(sha256 d85e90cb4b9d…\) and fsanet-var"
     ):
-        fsanet.estimator(tmp_path)
+        fsanet.program(tmp_path)
     (tmp_path / "fsanet-1x1-iter-688590.onnx").write_bytes(b"something else")
     with pytest.raises(zoo.MissingWeights, match=r"something else: fsanet-1x1-iter-688590.onnx. Get them from omasaht"):
-        fsanet.estimator(tmp_path)
+        fsanet.program(tmp_path)
 
 
 def test_without_onnxruntime_the_message_says_how_to_install_it(tmp_path, monkeypatch):
     for name in ("a.onnx", "b.onnx"):
         (tmp_path / name).write_text(name)
-    monkeypatch.setattr(fsanet, "FILES", {name: porting.sha256(tmp_path / name) for name in ("a.onnx", "b.onnx")})
+    monkeypatch.setattr(fsanet, "FILES", {name: files.sha256(tmp_path / name) for name in ("a.onnx", "b.onnx")})
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ValueError, match="pip install onnxruntime"):
-        fsanet.estimator(tmp_path)
+        fsanet.program(tmp_path)
 
 
 def test_on_real_faces_it_errs_by_a_few_degrees_and_a_mirrored_face_has_the_mirrored_pose(shared):
     pytest.importorskip("onnxruntime")
-    read = fsanet.estimator(shared / "weights")
+    read = fsanet.program(shared / "weights")
     # 2.2 is FSA-Net's own margin: 0.6 of the landmarks' box on every side.
     section = {"dataset": "folder", "dir": str(shared / "faces/val/pose"), "split": "", "crop": "landmark_box"}
     source = pipeline.open_source(ConfigDict({**section, "margin": 2.2, "weight": 1.0}))

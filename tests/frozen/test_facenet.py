@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
-from support.reference.compare import away, image_gradient
+from support.reference.compare import assert_parity, away
 
-from jfsr.frozen import blocks, facenet, porting, zoo
+from jfsr.frozen import facenet, porting, rules, trees, zoo
+from jfsr.frozen.trees import WeightsError
 
-PEOPLE = 8631  # of VGGFace2, in the classifier that the file carries
+PEOPLE = 8631  # people in VGGFace2, whom the file's classifier knows
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +35,8 @@ def variables(net, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("facenet")
     torch.save(net.state_dict(), folder / "random.pt")
-    ported = zoo.port_file("facenet", folder / "random.pt", folder / "random.safetensors")
-    tree, _ = porting.load_tree(ported)
+    ported = porting.port_file("facenet", folder / "random.pt", folder / "random.safetensors")
+    tree, _ = trees.load_tree(ported)
     for file in folder.iterdir():
         file.unlink()  # pytest keeps folders, and these are 200 MB
     return tree
@@ -43,7 +44,7 @@ def variables(net, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def shapes():
-    return porting.shapes_of(facenet.FaceNet())
+    return trees.shapes_of(facenet.FaceNet())
 
 
 # --- parity -----------------------------------------------------------------------------------------------------------
@@ -51,26 +52,15 @@ def shapes():
 
 @pytest.mark.heavy
 def test_network_equals_pytorch(net, variables):
-    import torch
-
     rng = np.random.default_rng(3)
     noise, smooth = rng.uniform(size=(2, 160, 160, 3)), rng.uniform(size=(1, 6, 6, 3))
     smooth = np.asarray(jax.image.resize(smooth, (1, 160, 160, 3), "linear")[0])
     image = np.stack([noise[0], 0.9 * smooth + 0.1 * noise[1]]).astype(np.float32)
-    pull = rng.normal(size=(2, 512)).astype(np.float32)
 
-    net = net.double()
-    x = torch.tensor(image, dtype=torch.float64, requires_grad=True)
-    theirs = net(((255 * x - 127.5) / 128).permute(0, 3, 1, 2))
-    (theirs * torch.tensor(pull)).sum().backward()
-    theirs, their_gradient = theirs.detach().numpy(), x.grad.numpy()
-    net.float()
-
-    forward = zoo.network("facenet").apply
-    ours = np.asarray(jax.jit(forward)(variables, image))
-    assert away(ours, theirs) < 1e-4
-    assert away(ours[0] - ours[1], theirs[0] - theirs[1]) < 1e-4  # what is common to all images is most of an embedding
-    assert away(image_gradient(forward, variables, image, pull), their_gradient) < 1e-6
+    ((ours, theirs),) = assert_parity(
+        "facenet", variables, net, lambda x: net(((255 * x - 127.5) / 128).permute(0, 3, 1, 2)), image
+    )
+    assert away(ours[0] - ours[1], theirs[0] - theirs[1]) < 1e-4  # most of an embedding is common to all images
     np.testing.assert_allclose(np.linalg.norm(ours, axis=1), 1.0, atol=1e-5)
 
 
@@ -85,30 +75,20 @@ def test_the_classifier_may_be_absent_and_of_any_width_and_the_counts_of_batches
     bare = {key: value for key, value in state.items() if not key.startswith("logits") and "num_batches" not in key}
     wide = bare | {"logits.weight": np.zeros((10_575, 512)), "logits.bias": np.zeros(10_575)}
     for source in (bare, wide):
-        again = porting.apply_rules(source, facenet.RULES, shapes)
+        again = rules.apply_rules(source, facenet.RULES, shapes)
         jax.tree.map(np.testing.assert_array_equal, again, variables)
 
 
 def test_another_layout_is_refused(net, shapes):
     state = {key: value.numpy() for key, value in net.state_dict().items()}
     state["repeat_1.5.branch0.conv.weight"] = state.pop("repeat_2.9.branch0.conv.weight")
-    with pytest.raises(porting.PortError) as refusal:
-        porting.apply_rules(state, facenet.RULES, shapes)
+    with pytest.raises(WeightsError) as refusal:
+        rules.apply_rules(state, facenet.RULES, shapes)
     assert "does not fill (1): params/repeat_2_9/branch0_0/conv/kernel" in str(refusal.value)
     assert "no place for (1): params/repeat_1_5/branch0_0/conv/kernel" in str(refusal.value)
 
 
 # --- its ends ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("before", "after"), [(64, 160), (200, 160), (128, 112)])
-def test_images_are_resized_as_pytorch_does(before, after):
-    torch = pytest.importorskip("torch")
-    image = np.random.default_rng(0).uniform(size=(1, before, before, 3)).astype(np.float32)
-    nchw = torch.tensor(image).permute(0, 3, 1, 2)
-    resize = torch.nn.functional.interpolate
-    wanted = resize(nchw, size=(after, after), mode="bilinear", align_corners=False, antialias=True).permute(0, 2, 3, 1)
-    np.testing.assert_allclose(blocks.resize(jnp.asarray(image), after), wanted, atol=1e-5)
 
 
 def test_unit_length_has_a_finite_gradient_at_zero():
@@ -156,15 +136,15 @@ def test_the_five_public_faces_lie_as_far_apart_as_published():
         net, variables = zoo.load("facenet")
     except zoo.MissingWeights as missing:
         pytest.skip(str(missing))
-    _, note = porting.load_tree(zoo.weights_dir() / "facenet.safetensors")
+    _, note = trees.load_tree(zoo.weights_dir() / "facenet.safetensors")
     if note.get("source") not in DISTANCES:
         pytest.skip(
             f"the weights are of {note.get('source')}, which has no published distances ({', '.join(DISTANCES)})"
         )
     images = np.stack([np.asarray(Image.open(file).convert("RGB"), np.float32) / 255 for file in files])
     embeddings = np.asarray(jax.jit(net.apply)(variables, images))
-    found = np.linalg.norm(embeddings[:, None] - embeddings, axis=-1)
+    distances = np.linalg.norm(embeddings[:, None] - embeddings, axis=-1)
     wanted = np.zeros((5, 5))
     wanted[np.triu_indices(5, 1)] = np.concatenate(DISTANCES[note["source"]])
     wanted += wanted.T
-    assert np.linalg.norm(found - wanted) < 1e-2, np.abs(found - wanted).max()
+    assert np.linalg.norm(distances - wanted) < 1e-2, np.abs(distances - wanted).max()

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from jfsr.frozen import porting, rrdb, zoo
+from jfsr.frozen import porting, rrdb, rules, trees, zoo
+from jfsr.frozen.trees import WeightsError
 from jfsr.models.rrdb import RRDBNet
 
 # Regular expressions from the official keys to the two other kinds, as the converters of BasicSR and ESRGAN have them.
@@ -63,7 +64,7 @@ def files(net, tmp_path_factory):
 @pytest.fixture(scope="module")
 def ported(files, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ported")
-    return {name: porting.load_tree(zoo.port_file("rrdb", file, folder / name))[0] for name, file in files.items()}
+    return {name: trees.load_tree(porting.port_file("rrdb", file, folder / name))[0] for name, file in files.items()}
 
 
 @pytest.mark.heavy
@@ -102,17 +103,17 @@ def test_the_keys_are_those_of_the_published_files(net, shared):
 
 def test_a_block_that_is_missing_or_of_another_width_is_named(files):
     source = porting.read_torch(files["old"])
-    wanted = porting.shapes_of(zoo.network("rrdb").module)
-    refused = lambda changed: pytest.raises(porting.PortError, match=changed)
+    wanted = trees.shapes_of(zoo.network("rrdb").module)
+    refused = lambda changed: pytest.raises(WeightsError, match=changed)
     fewer = {k: v for k, v in source.items() if not k.startswith("model.1.sub.22.")}
     with refused(r"another shape .*blocks/rdb1/conv1/bias: \(22, 32\), needs \(23, 32\)"):
-        porting.apply_rules(fewer, rrdb.RULES, wanted)
+        rules.apply_rules(fewer, rrdb.RULES, wanted)
     holed = {k: v for k, v in source.items() if k != "model.1.sub.7.RDB2.conv5.0.bias"}
-    with refused(r"stacks that are not whole \(1\): params/trunk/blocks/rdb2/conv5/bias: layer 7 is missing"):
-        porting.apply_rules(holed, rrdb.RULES, wanted)
+    with refused(r"incomplete stacks \(1\): params/trunk/blocks/rdb2/conv5/bias: layer 7 is missing"):
+        rules.apply_rules(holed, rrdb.RULES, wanted)
     odd = source | {"model.1.sub.7.RDB2.conv5.0.bias": np.zeros(3, np.float32)}
     with refused(r"rdb2/conv5/bias: layers of shapes \[\(3,\), \(64,\)\]"):
-        porting.apply_rules(odd, rrdb.RULES, wanted)
+        rules.apply_rules(odd, rrdb.RULES, wanted)
     mixed = source | {"conv_last.bias": source["model.10.bias"]}
     with refused(r"two rules take \(1\): conv_last.bias and model.10.bias, both for params/conv_last/bias"):
-        porting.apply_rules(mixed, rrdb.RULES, wanted)
+        rules.apply_rules(mixed, rrdb.RULES, wanted)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jfsr import config as configs
 from jfsr.data import pipeline
 from jfsr.evals import faces
 from jfsr.evals import gate as evaluation
@@ -54,8 +53,8 @@ def trained(load_config):
 
 def test_it_learns_one_batch_and_every_parameter_moves(trained):
     _, _, _, start, after, seen = trained
-    assert seen[-1]["accuracy"] == 1.0
-    assert seen[-1]["total"] < 0.3 * seen[0]["total"]
+    assert seen[-1]["g/accuracy"] == 1.0
+    assert seen[-1]["g/total"] < 0.3 * seen[0]["g/total"]
     assert (after.step, after.skipped) == (40, 0)
     moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), start.nets["g"], after.nets["g"])
     assert all(jax.tree.leaves((moved.params, moved.stats, moved.ema)))
@@ -76,8 +75,8 @@ def test_the_first_loss_on_two_devices_is_that_of_all_examples_together_worked_o
     x = np.maximum(x @ p["Dense_0"]["kernel"] + p["Dense_0"]["bias"], 0)
     logit = (x @ p["Dense_1"]["kernel"] + p["Dense_1"]["bias"])[:, 0]
     signed = np.where(np.arange(16) < 8, -logit, logit)  # originals are class 0
-    np.testing.assert_allclose(seen[0]["total"], np.log1p(np.exp(-signed)).mean(), rtol=2e-3)
-    np.testing.assert_allclose(seen[0]["accuracy"], (signed > 0).mean(), atol=1e-6)
+    np.testing.assert_allclose(seen[0]["g/total"], np.log1p(np.exp(-signed)).mean(), rtol=2e-3)
+    np.testing.assert_allclose(seen[0]["g/accuracy"], (signed > 0).mean(), atol=1e-6)
 
 
 def test_a_face_is_enlarged_from_the_scale_that_its_position_draws_wherever_it_stands():
@@ -110,7 +109,7 @@ def test_decisions_are_probabilities_that_separate_and_do_not_depend_on_the_chun
     config, frozen, batch, _, after, _ = trained
     net = after.nets["g"]
     variables = {"params": net.params, "batch_stats": net.stats}
-    decide = evaluation.decider(config, variables, frozen)
+    decide = evaluation.program(config, variables, frozen)
     images = np.round(255 * np.asarray(batch["hr"])).astype(np.uint8)
     small = {s: faces.enlarge(np.stack([pipeline.low_resolution(x, s) for x in images]), size=128) for s in (8, 16)}
     original = decide(images)
@@ -144,81 +143,4 @@ def test_what_the_gate_cannot_stand_on_is_refused(load_config):
     with pytest.raises(ValueError, match="scales is empty"):
         gate.init(load_config("gate", "debug,scales=()"), KEY, batch)
     with pytest.raises(ValueError, match="a run of pose decides nothing"):
-        evaluation.decider(load_config("pose", "debug"), {}, {})
-
-
-@pytest.mark.parametrize(
-    ("name", "arg"),
-    [("gate", a) for a in ("quick", "faces", "faces,debug")]
-    + [("pose", a) for a in ("lr8,quick", "w300lp,lr16", "w300lp,lr8,debug", "faces,lr16")],
-)
-def test_every_variant_is_a_config_that_the_code_reads(load_config, name, arg):
-    import importlib
-
-    import train
-
-    method = importlib.import_module(f"jfsr.methods.{name}")
-    config = load_config(name, arg)
-    configs.validate(config, train.CONFIG, method.CONFIG, pipeline.CONFIG)
-    if name == "pose":
-        assert config.scale == (8 if "lr16" in arg else 16)
-        assert config.model.name == {"w": "hopenet", "f": "lightpose"}.get(arg[0], "small_pose")
-
-
-# --- the evaluation, on readings worked out by hand -------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def table():
-    """Four faces; the third has no pose label. Every angle is read alike, so that mae is the error of each."""
-    nan = np.float32(np.nan)
-    empty = lambda side: np.zeros((4, side, side, 3), np.uint8)
-    some = faces.Faces(
-        names=["a", "b", "c", "d"],
-        position=np.arange(4),
-        lr=empty(16),
-        images=dict.fromkeys(faces.METHODS, empty(128)),
-        pose_deg=np.array([[0, 0, 0], [0, 0, 0], [nan, nan, nan], [0, 0, 0]], np.float32),
-        landmarks_px=np.full((4, 68, 2), nan),
-        visible=np.zeros((4, 68), bool),
-    )
-    read = {
-        "original": np.repeat([[1.0], [2.0], [0.0], [3.0]], 3, axis=1),
-        "bicubic": np.repeat([[10.0], [20.0], [0.0], [30.0]], 3, axis=1),
-        "ours": np.repeat([[4.0], [5.0], [0.0], [6.0]], 3, axis=1),
-    }
-    # It errs on the original of b and on the low resolution of a; 0.5 is not above a half.
-    needs = {"original": np.array([0.1, 0.9, 0.2, 0.5]), "bicubic": np.array([0.3, 0.8, 0.7, 0.9])}
-    return some, read, needs, evaluation.score(some, read, needs)
-
-
-def test_the_gate_picks_what_is_read(table):
-    *_, rows = table
-    cell = {(r["method"], r["name"]): r for r in rows}
-    assert len(cell) == len(rows) == 2 * 4
-    of = lambda method, key: [cell[method, name][key] for name in "abcd"]
-    assert of("original+gate", "used") == ["original", "ours", "original", "original"]
-    assert of("original+gate", "right") == [1, 0, 1, 1]
-    assert of("ours+gate", "used") == ["bicubic", "ours", "ours", "ours"]
-    assert of("ours+gate", "right") == [0, 1, 1, 1]
-    assert of("ours+gate", "needs_sr") == [0.3, 0.8, 0.7, 0.9]
-    np.testing.assert_array_equal(of("original+gate", "mae"), [1, 5, np.nan, 3])
-    np.testing.assert_array_equal(of("ours+gate", "mae"), [10, 5, np.nan, 6])
-    assert cell["original+gate", "a"]["shift"] == 0
-    assert cell["ours+gate", "c"]["dropped"] == "no pose label"
-
-
-def test_run_reads_each_version_once_and_asks_the_gate_for_what_it_may_be_given(table):
-    some, read, needs, rows = table
-    asked, shown = [], []
-
-    def reading(images):
-        shown.append(None)
-        return list(read.values())[len(shown) - 1]
-
-    def deciding(images):
-        asked.append(None)
-        return list(needs.values())[len(asked) - 1]
-
-    assert [repr(r) for r in evaluation.run([some], reading, deciding)] == [repr(r) for r in rows]
-    assert (len(shown), len(asked)) == (3, 2)
+        evaluation.program(load_config("pose", "debug"), {}, {})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import types
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +12,9 @@ from support.networks import drawn, image, nonzero_everywhere, on_devices
 from support.steps import KEY, Run, faces
 
 from jfsr import bundle, losses
-from jfsr.evals import identity
-from jfsr.evals.faces import compare
 from jfsr.frozen import zoo
 from jfsr.methods import iafsr
 from jfsr.models.iafsr import Discriminator, PReLU, SRResNet
-from jfsr.tables import columns, protocols, results
 from jfsr.training import parallel
 from jfsr.training.validation import Validation
 
@@ -291,65 +287,3 @@ def test_validation_scores_and_samples_with_the_statistics(pixel, batch):
     a, b = (np.asarray(network.apply(frozen["identity"], jnp.asarray(x))) for x in (sr, hr))
     cosine = np.mean(np.sum(a * b, -1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1))
     np.testing.assert_allclose(scores["val/identity_cosine"], cosine, rtol=1e-4)
-
-
-# ---- Evaluation
-
-
-def some_faces(count):
-    """Noise; the first face is restored to the level."""
-    rng = np.random.default_rng(0)
-    hr, lr = (rng.integers(0, 256, (count, n, n, 3)).astype(np.float32) / 255 for n in (8, 2))
-    ours = np.concatenate([hr[:1], rng.uniform(size=(count - 1, 8, 8, 3)).astype(np.float32)])
-    batch = {
-        "hr": hr,
-        "lr": lr,
-        "pose_deg": np.full((count, 3), np.nan, np.float32),
-        "landmarks_px": np.full((count, 68, 2), np.nan, np.float32),
-        "visible": np.zeros((count, 68), bool),
-        "position": np.arange(count),
-        "mask": np.ones(count, bool),
-        "names": [f"{i}.png" for i in range(count)],
-    }
-    return next(compare(lambda lr: ours, [batch]))
-
-
-def first_pixels(variables, images):
-    return images[:, 0, :2].reshape(-1, 6) + variables["shift"]
-
-
-NETWORK = types.SimpleNamespace(name="pixels", kind="identity", features=6, apply=first_pixels)
-
-
-def test_identity_is_the_cosine_with_the_originals_embedding():
-    embed = identity.embedder(NETWORK, {"shift": jnp.zeros(())})
-    some = some_faces(40)  # more than a chunk
-    rows = identity.run([some], embed)
-    assert [(r["position"], r["method"]) for r in rows[:2]] == [(0, "bicubic"), (1, "bicubic")]
-    assert len(rows) == 3 * 40  # bicubic, nearest, ours
-    for row in rows:
-        a, b = (some.images[m][row["position"], 0, :2].ravel().astype(float) for m in ("original", row["method"]))
-        expected = (a @ b) / np.sqrt((a @ a) * (b @ b))
-        np.testing.assert_allclose(row["identity_cosine"], expected, rtol=1e-5)
-    assert embed(np.zeros((0, 8, 8, 3), np.uint8)).shape == (0, 6)
-    np.testing.assert_allclose(embed(some.images["ours"])[33], embed(some.images["ours"][33:34])[0], rtol=1e-6)
-
-
-def test_a_pose_network_knows_nobody():
-    with pytest.raises(ValueError, match="reads pose, not identity"):
-        identity.embedder(types.SimpleNamespace(name="net", kind="pose"), {})
-
-
-def test_the_table_has_a_column_for_it():
-    embed = identity.embedder(NETWORK, {"shift": jnp.zeros(())})
-    rows = columns.merge(identity.run([some_faces(3)], embed))
-    protocol = protocols.choose("synthetic", {"scale": 8, "identity": "folder/small_identity"})
-    without = protocols.choose("synthetic", {"scale": 8})
-    table = results.judge(rows, protocol, scale=8).tables["Scores"]
-    assert table.head == ["", "identity cos", "n"]
-    mean = np.mean([r["identity_cosine"] for r in rows if r["method"] == "ours"])
-    (ours,) = [row for row in table.body if row[0] == "Ours"]
-    assert ours[1].startswith(f"{mean:.3f} [")
-    assert "identity by small_identity" in protocol.text()
-    assert "identity" not in without.text()
-    assert protocol.digest() != without.digest()

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 ROOT = pathlib.Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))  # the config files import configs.common
 SHARED = ROOT.parent / "shared"
 
 

@@ -25,11 +25,16 @@ def predict(config, variables, lr):
     return {"sr": sr, "stages": {128: sr}}
 
 
+def _not_trained(*_, **__):
+    raise AssertionError("this run is not trained")
+
+
 def install(monkeypatch) -> None:
-    """Makes ``jfsr.methods.fake`` (restores) and ``jfsr.methods.fake_network`` (does not) importable."""
-    for name, parts in {"fake": {"predict": predict}, "fake_network": {}}.items():
+    """Makes the methods ``fake`` (restores faces) and ``fake_network`` (does not) known to ``jfsr.methods.find``."""
+    contract = {"CONFIG": {}, **dict.fromkeys(("stages", "needed", "init", "train_step", "score"), _not_trained)}
+    for name, restores in {"fake": {"predict": predict}, "fake_network": {}}.items():
         module = types.ModuleType(f"jfsr.methods.{name}")
-        vars(module).update(parts)
+        vars(module).update(contract | restores)
         monkeypatch.setitem(sys.modules, module.__name__, module)
 
 

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 KEY = jax.random.key(0)
+# For an `init` that must be compiled: six times faster than with threefry, whose code XLA inlines once per parameter.
+FAST_KEY = jax.random.key(0, impl="unsafe_rbg")
 
 
 def drawn(net, x, seed=2):

@@ -1,4 +1,4 @@
-"""What the tests of every reader of a published set do: write small pictures, read, build, read back."""
+"""What the tests of every published set do: write small pictures, read them, build the set, read it back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jfsr.data.datasets import building, checking, official
 
 
 def write_image(path: pathlib.Path, size: tuple[int, int] = (48, 40), seed: int = 0) -> np.ndarray:
-    """Writes smooth noise of (width, height) pixels in the format of the name; gives what was drawn."""
+    """Writes smooth noise of (width, height) pixels, in the format that the name says; returns the pixels."""
     width, height = size
     small = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     image = Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
@@ -26,8 +26,8 @@ def cut_short(path: pathlib.Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def read_all(source: records.Source) -> dict[str, records.Record]:
-    """Name -> record of all that can be read."""
+def read_all(source: records.Pictures) -> dict[str, records.Record]:
+    """Name -> record of every face that can be read."""
     out = {}
     for index in range(len(source)):
         try:
@@ -56,7 +56,7 @@ def roundtrip(spec: official.Official, root: pathlib.Path, tmp_path: pathlib.Pat
       tmp_path: where TFDS may write.
 
     Returns:
-      The account of each split that is there.
+      The account of each split that the copy has.
     """
     _, accounts = building.build(spec, root, dir=str(tmp_path / "tfds"), workers=1)
     checked, _ = checking.check(spec, root, workers=1)
@@ -64,7 +64,7 @@ def roundtrip(spec: official.Official, root: pathlib.Path, tmp_path: pathlib.Pat
         (a.split, a.found, a.dropped, a.remarks) for a in accounts
     ]
     for account in accounts:
-        read = read_all(official.Reader(spec, root, split=account.split))
+        read = read_all(official.OfficialFolder(spec, root, split=account.split))
         built = read_all(building.Built(spec, str(tmp_path / "tfds"), split=account.split))
         assert list(read) == list(built)
         assert len(read) == account.kept
@@ -74,5 +74,5 @@ def roundtrip(spec: official.Official, root: pathlib.Path, tmp_path: pathlib.Pat
 
 
 def rules(account: checking.Account) -> dict[str, str]:
-    """Name -> rule of what a copy names and cannot be used."""
+    """Name -> rule of each face that cannot be used."""
     return dict(account.dropped)

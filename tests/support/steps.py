@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import importlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jfsr import methods
 from jfsr.frozen import zoo
 from jfsr.training import parallel
 
@@ -37,17 +37,14 @@ def faces(config, batch=4, seed=0, labelled=True):
 
 
 def frozen_for(config):
-    return {
-        kind: zoo.load(config.frozen[kind])[1]
-        for kind in importlib.import_module(f"jfsr.methods.{config.method}").needed(config)
-    }
+    return {kind: zoo.load(config.frozen[kind])[1] for kind in methods.find(config.method).needed(config)}
 
 
 class Run:
     """A method on some devices: init, then steps."""
 
     def __init__(self, config, *, devices=1, how="pmap", frozen=None):
-        self.config, self.method = config, importlib.import_module(f"jfsr.methods.{config.method}")
+        self.config, self.method = config, methods.find(config.method)
         self.mesh = parallel.Parallel(how, devices=jax.devices()[:devices])
         self.frozen = self.mesh.replicate(frozen or {})
         self.steps = {}

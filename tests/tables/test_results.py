@@ -1,13 +1,134 @@
-"""Results of pairs and ranks, and two results side by side: numbers worked out by hand."""
+"""Results: numbers worked out by hand, the papers' rows beside them, and two results side by side."""
+
+from __future__ import annotations
 
 import json
 
 import pytest
+from support.lines import CONTEXT, SYNTHETIC, three_faces
 
+from jfsr.evals import Context, verification
 from jfsr.metrics import Interval
-from jfsr.tables import protocols, results, scoring
+from jfsr.tables import columns, protocols, results, summary
+from jfsr.tables.printed import Printed
+from jfsr.tables.protocols import Protocol
 
 LFW = protocols.choose("iafsr/t1-lfw", {"scale": 8, "identity": "lightcnn9", "dir": "x"})
+
+
+@pytest.fixture
+def lines():
+    return three_faces()
+
+
+def test_yaw_table_counts_kept_faces_by_the_size_of_their_yaw(lines):
+    table = results.yaw_table(lines, SYNTHETIC)
+    cells = {row[0]: row[1:] for row in table.body}
+    assert cells["0–15°"] == ["1", "2.00", "6.00", "3.00", "20.00", "24.00"]
+    assert cells["45–60°"] == ["1", "6.00", "18.00", "9.00", "22.00", "26.00"]
+    assert sum(int(c[0]) for c in cells.values()) == 2
+    assert cells["15–30°"] == ["0", "–", "–", "–", "–", "–"]
+
+
+def test_result_says_how_many_faces_count_and_which_rule_dropped_the_others(lines):
+    result = results.of_lines(lines, SYNTHETIC, CONTEXT, unusable=["a.png: broken"])
+    assert "3 faces, 2 kept for pose; dropped: 1 × |angle| > 99°, 1 × cannot be read or cropped" in result.facts[1]
+    assert "A part of the set of 512" in result.facts[1]
+    (ours,) = [row for row in result.tables["Scores"].body if row[0] == "Ours"]
+    assert ours[-1] == "2 / 3"
+    assert SYNTHETIC.digest() in result.markdown()
+
+
+def test_y_protocol_shows_the_y_scores(lines):
+    assert summary.summarize(lines, columns.shown("y"))["ours"]["psnr_y"].mean == 26.0
+    assert "PSNR Y" in results.main_table(summary.summarize(lines, columns.shown("y"))).head
+
+
+def printed(label, method, scale, mae, *, variant="", **scores):
+    return Printed(label, method, scale, {"yaw_err": mae, "mae": mae} | scores, variant)
+
+
+def test_paper_table_puts_ours_and_the_difference_below_the_printed_row(lines):
+    paper = (
+        printed("Bicubic", "bicubic", 8, 11.0, psnr=22.0, ssim=0.5),
+        printed("SRGAN", "", 8, 1.0),
+        printed("Generator", "ours", 8, 2.0, psnr=26.0, variant="generator"),
+        printed("Joint", "ours", 8, 5.0, psnr=26.0, variant="joint"),
+        printed("Gate", "ours+gate", 8, 5.0),
+        printed("Ours", "ours", 16, 9.0),
+    )
+    protocol = Protocol("t", "test", "folder", scale=8, paper=paper, networks=(("pose", "hopenet"),))
+    means, joint = summary.summarize(lines, columns.shown("rgb")), frozenset({"joint"})
+    table = results.paper_table(means, protocol, variants=joint)
+    assert table.head == ["", "", "yaw °", "MAE °", "PSNR", "SSIM", "n"]
+    assert [row[:2] for row in table.body] == [
+        ["Bicubic ×8", "paper"], ["", "ours"], ["", "Δ"], ["SRGAN ×8", "paper"], ["Generator ×8", "paper"],
+        ["Joint ×8", "paper"], ["", "ours"], ["", "Δ"], ["Gate ×8", "paper"],
+    ]  # fmt: skip
+    assert table.body[0][2:] == ["11.00", "11.00", "22.00", "0.500", ""]
+    assert table.body[1][2:] == ["10.00", "12.00", "21.00", "0.525", "2 / 3"]
+    assert table.body[2][2:] == ["-1.00", "+1.00", "-1.00", "+0.025", ""]
+    facts = results.of_lines(lines, protocol, CONTEXT, variants=joint).facts
+    assert "The paper's pose network is hopenet; here it is none" in facts
+    assert "need — Generator ×8: a run of the variant 'generator'; Gate ×8: --gate; Ours ×16: a ×16 system" in facts[-1]
+
+
+def test_relative_tables_show_the_gap_to_the_same_networks_originals(lines):
+    second = [{**row, "row": row["row"] + "@fsanet"} for row in lines if row["row"] != "ours"]
+    second = [{k: v + 1.0 if k == "mae" and row["row"][0] == "b" else v for k, v in row.items()} for row in second]
+    paper = tuple(Printed(m, m, 8, {"mae": 7.0}) for m in ("bicubic", "bicubic@fsanet", "ours", "ours@fsanet"))
+    protocol = Protocol("t", "test", "folder", scale=8, paper=paper, relative=True)
+    body = results.paper_table(summary.summarize(lines + second, columns.shown("rgb")), protocol).body
+    ours = {body[i - 1][0]: row[2] for i, row in enumerate(body) if row[1] == "ours"}
+    # MAE: original 4, bicubic 12 (13 by the second network), ours 6.
+    assert ours == {"bicubic ×8": "8.00", "bicubic@fsanet ×8": "9.00", "ours ×8": "2.00"}
+
+
+def test_no_paper_table_where_the_paper_prints_nothing(lines):
+    assert results.paper_table({}, SYNTHETIC) is None
+
+
+# ---- Pairs and ranks
+
+
+def pair_scores(acc, **changes):
+    base = {"acc": acc, "acc_std": 0.02, "acc_error": 0.005, "auc": 0.9, "auc_low": 0.85, "auc_high": 0.95, "eer": 0.1}
+    rates = {"tar@0.01": 0.6, "tar@0.001": float("nan")}
+    return base | rates | {"n_same": 40, "n_not": 60, "n_dropped": 2, "note": "too few"} | changes
+
+
+def test_pairs_are_in_percent_with_the_papers_rows_beside_them(monkeypatch):
+    rates = {"ours": pair_scores(0.9), "original": pair_scores(0.99), "bicubic": pair_scores(0.8)}
+    monkeypatch.setattr(verification, "scores", lambda lines: rates)
+    lines = [{"row": row, "dropped": ""} for row in rates]
+    result = results.of_lines(lines, LFW, Context(), variants=frozenset({"proposed"}))
+    scores = result.tables["Scores"]
+    assert scores.head == ["", "accuracy %", "AUC", "EER %", "TAR % at FAR 1 %", "n"]
+    assert scores.body[2] == ["Ours", "90.00 [89.02, 90.98]", "0.9000 [0.8500, 0.9500]", "10.00", "60.00", "100"]
+    beside = result.tables["Beside the paper"].body
+    assert beside[0][:3] == ["Bicubic ×8", "paper", "87.56"]
+    assert beside[1][:3] == ["", "ours", "80.00"]
+    assert ["Proposed ×8", "paper", "98.46", "83.73", "70.67", ""] in beside
+    assert "too few" in result.facts
+    assert any("40 pairs of one person, 60 of two; 2 dropped" in fact for fact in result.facts)
+    assert not any("identity network is" in fact for fact in result.facts)
+
+
+def test_ranks_are_shares_of_the_probes():
+    lines = [
+        {"row": m, "identity": i % 2, "correct": int(i < k)} for m, k in (("bicubic", 1), ("ours", 3)) for i in range(4)
+    ]
+    protocol = protocols.choose("iafsr/t1-celeba", {"scale": 8})
+    result = results.of_lines(lines, protocol, Context(), variants=frozenset({"sr_angle"}))
+    assert [row[0] for row in result.tables["Scores"].body] == ["Bicubic", "Ours"]
+    assert result.tables["Scores"].body[1][1].startswith("75.00 [")
+    assert result.facts[0] == "4 probes of 2 people"
+    assert "The paper's identity network is lightcnn9; here it is none" in result.facts
+    beside = [row[:3] for row in result.tables["Beside the paper"].body]
+    assert beside[:3] == [["Bicubic ×8", "paper", "1.64"], ["", "ours", "25.00"], ["", "Δ", "+23.36"]]
+
+
+# ---- Two results
 
 
 def a_summary(**changes):
@@ -48,50 +169,9 @@ def test_side_by_side_reads_folders_and_says_what_is_no_result(tmp_path):
     for name in "ab":
         (tmp_path / name).mkdir()
         (tmp_path / name / "summary.json").write_text(json.dumps(a_summary()))
-    assert "+0.00" in scoring.side_by_side([str(tmp_path / "a"), str(tmp_path / "b/summary.json")]).markdown()
+    assert "+0.00" in results.compare_files([str(tmp_path / "a"), str(tmp_path / "b/summary.json")]).markdown()
     with pytest.raises(ValueError, match="takes two results, joined by a comma; got 1"):
-        scoring.side_by_side(["a"])
+        results.compare_files(["a"])
     (tmp_path / "b/summary.json").write_text("{")
     with pytest.raises(ValueError, match=r"b/summary\.json: not a summary\.json of eval\.py"):
-        scoring.side_by_side([str(tmp_path / "a"), str(tmp_path / "b")])
-
-
-def pair_scores(acc, **changes):
-    base = {"acc": acc, "acc_std": 0.02, "acc_error": 0.005, "auc": 0.9, "auc_low": 0.85, "auc_high": 0.95, "eer": 0.1}
-    rates = {"tar@0.01": 0.6, "tar@0.001": float("nan")}
-    return base | rates | {"n_same": 40, "n_not": 60, "n_dropped": 2, "note": "too few"} | changes
-
-
-def test_pairs_are_in_percent_with_the_papers_rows_beside_them():
-    result = results.judge_pairs(
-        {"original": pair_scores(0.99), "bicubic": pair_scores(0.8), "ours": pair_scores(0.9)},
-        LFW,
-        scale=8,
-        variants=frozenset({"proposed"}),
-    )
-    scores = result.tables["Scores"]
-    assert scores.head == ["", "accuracy %", "AUC", "EER %", "TAR % at FAR 1 %", "n"]
-    assert scores.body[2] == ["Ours", "90.00 [89.02, 90.98]", "0.9000 [0.8500, 0.9500]", "10.00", "60.00", "100"]
-    beside = result.tables["Beside the paper"].body
-    assert beside[0][:3] == ["Bicubic ×8", "paper", "87.56"]
-    assert beside[1][:3] == ["", "ours", "80.00"]
-    assert ["Proposed ×8", "paper", "98.46", "83.73", "70.67", ""] in beside
-    assert "too few" in result.facts
-    assert any("40 pairs of one person, 60 of two; 2 dropped" in fact for fact in result.facts)
-    assert not any("identity network is" in fact for fact in result.facts)
-
-
-def test_ranks_are_shares_of_the_probes():
-    rows = [
-        {"method": m, "identity": i % 2, "correct": int(i < k)}
-        for m, k in (("bicubic", 1), ("ours", 3))
-        for i in range(4)
-    ]
-    protocol = protocols.choose("iafsr/t1-celeba", {"scale": 8})
-    result = results.judge_ranks(rows, protocol, scale=8, variants=frozenset({"sr_angle"}))
-    assert [row[0] for row in result.tables["Scores"].body] == ["Bicubic", "Ours"]
-    assert result.tables["Scores"].body[1][1].startswith("75.00 [")
-    assert result.facts[0] == "4 probes of 2 people"
-    assert "The paper's identity network is lightcnn9; here it is none" in result.facts
-    beside = [row[:3] for row in result.tables["Beside the paper"].body]
-    assert beside[:3] == [["Bicubic ×8", "paper", "1.64"], ["", "ours", "25.00"], ["", "Δ", "+23.36"]]
+        results.compare_files([str(tmp_path / "a"), str(tmp_path / "b")])

@@ -1,4 +1,4 @@
-"""Checkpoints: exact, on any number of devices, whole or not there, and of this very run."""
+"""Checkpoints: exact, on any number of devices, complete or absent, and refused for another run."""
 
 from __future__ import annotations
 
@@ -13,64 +13,19 @@ import sys
 
 import jax
 import jax.numpy as jnp
-import ml_dtypes
 import numpy as np
 import optax
 import pytest
-from ml_collections import ConfigDict
+from support.states import assert_same, new_state, reopened, run_config, saved
 
-from jfsr import config as configs
-from jfsr.methods.common import Net, State
-from jfsr.training import checkpoint, parallel
+from jfsr.training import checkpoint, parallel, runs
 from jfsr.training.checkpoint import CheckpointError
 
-TX = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())  # EmptyState and a named tuple
-
-
-def run_config(**changes):
-    config = {"method": "msgan", "seed": 0, "parallel": "pmap", "train": {"batch": 4}, "log": {"every": 1}}
-    config |= {"checkpoint": {"every": 1, "keep": 2, "best": "val/psnr", "mode": "max"}}
-    return ConfigDict(configs._tuples({**config, **changes}))
-
-
-def new_state(step=0, seed=0, width=4):
-    rng = np.random.default_rng(seed)
-    draw = lambda *shape: rng.normal(size=shape).astype(np.float32)
-    params = {"conv": {"kernel": draw(3, 3, 2, width), "bias": draw(width)}}
-    params["half"] = rng.normal(size=(5,)).astype(ml_dtypes.bfloat16)
-    opt = jax.tree.map(lambda x: np.asarray(x + 0.1).astype(x.dtype), jax.device_get(TX.init(params)))
-    g = Net(params=params, opt=opt, ema=jax.tree.map(lambda x: x * 2, params))
-    d = Net(params={"dense": {"kernel": draw(2, 3)}}, stats={"norm": {"mean": draw(3)}, "sigma": np.float32(0.7)})
-    counters = {name: np.array(value, np.int32) for name, value in {"step": step, "skipped": 3, "bad_run": 1}.items()}
-    return State(nets={"g": g, "d_64": d}, **counters)
+TESTS = pathlib.Path(__file__).parents[1]
 
 
 def scaled(state, factor):
     return jax.tree.map(lambda x: np.asarray(x * factor).astype(x.dtype), state).replace(step=state.step)
-
-
-def assert_same(a, b):
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True):
-        x, y = np.asarray(x), np.asarray(y)
-        assert (x.dtype, x.shape, x.tobytes()) == (y.dtype, y.shape, y.tobytes()), jax.tree_util.keystr(path)
-
-
-def saved(workdir, *steps, scores=None, config=None):
-    """A workdir with checkpoints of these steps."""
-    manager = checkpoint.open_manager(workdir, config or run_config())
-    for step in steps:
-        checkpoint.save(manager, new_state(step, seed=step), (scores or {}).get(step), wait=True)
-    manager.close()
-    return workdir
-
-
-def reopened(workdir, fresh=None, config=None):
-    manager = checkpoint.open_manager(workdir, config or run_config())
-    try:
-        return checkpoint.restore(manager, new_state(seed=99) if fresh is None else fresh)
-    finally:
-        manager.close()
 
 
 def names(folder):
@@ -88,33 +43,60 @@ def test_a_state_comes_back_bit_for_bit_as_host_arrays(tmp_path):
 def test_a_new_workdir_gives_the_fresh_state(tmp_path):
     fresh = new_state()
     assert reopened(tmp_path / "new" / "run", fresh) is fresh
-    assert checkpoint.read_config(tmp_path / "new" / "run").to_dict() == run_config().to_dict()
+    assert runs.read_config(tmp_path / "new" / "run").to_dict() == run_config().to_dict()
 
 
-def test_saved_from_four_devices_restored_on_one(tmp_path):
+@pytest.fixture(scope="module")
+def other_process(tmp_path_factory):
+    """Two workdirs that another process, with one device, used: it read ``four`` and died while it saved in ``killed``.
+
+    One process for both tests, since its start takes longer than what it does.
+    """
+    root = tmp_path_factory.mktemp("other_process")
     mesh = parallel.Parallel("pmap", devices=jax.devices()[:4])
-    state = new_state(5)
-    manager = checkpoint.open_manager(tmp_path / "run", run_config())
-    checkpoint.save(manager, mesh.fetch(mesh.replicate(jax.tree.map(jnp.asarray, state))), wait=True)
+    manager = checkpoint.open_manager(root / "four", run_config())
+    state = mesh.fetch(mesh.replicate(jax.tree.map(jnp.asarray, new_state(5))))
+    checkpoint.save(manager, state, wait=True)
     manager.close()
-    # Another process, with one device and without the test's structure: what it reads is compared byte by byte.
     code = """
-import sys, jax, numpy as np
-from jfsr import checkpoint
+import os, sys
+import jax, numpy as np
+from jfsr.training import checkpoint, runs
+four, out, killed, tests = sys.argv[1:]
 assert jax.device_count() == 1
-net, step = checkpoint.load_net(sys.argv[1])
+net, step = runs.load_net(four)
 assert step == 5
-np.save(sys.argv[2], np.concatenate([np.asarray(x).view(np.uint8).ravel() for x in jax.tree.leaves(net)]))
+np.save(out, np.concatenate([np.asarray(x).view(np.uint8).ravel() for x in jax.tree.leaves(net)]))
 assert "tensorflow" not in sys.modules
+sys.path.insert(0, tests)
+from support import states
+manager = checkpoint.open_manager(killed, states.run_config())
+checkpoint.save(manager, states.new_state(1, seed=1), wait=True)
+checkpoint.save(manager, states.new_state(2, seed=2))
+os._exit(9)
 """
     env = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
-    subprocess.run([sys.executable, "-c", code, tmp_path / "run", tmp_path / "bytes.npy"], check=True, env=env)
-    g = state.nets["g"]
+    paths = [root / "four", root / "bytes.npy", root / "killed", TESTS]
+    done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, env=env)
+    assert done.returncode == 9, done.stderr
+    return root
+
+
+def test_saved_from_four_devices_restored_on_one(other_process):
+    # The other process does not know the structure of the test's state: what it read is compared byte by byte.
+    g = new_state(5).nets["g"]
     wanted = [
         np.asarray(x).view(np.uint8).ravel() for x in jax.tree.leaves({"params": g.params, "stats": {}, "ema": g.ema})
     ]
-    np.testing.assert_array_equal(np.load(tmp_path / "bytes.npy"), np.concatenate(wanted))
-    assert_same(reopened(tmp_path / "run"), state)
+    np.testing.assert_array_equal(np.load(other_process / "bytes.npy"), np.concatenate(wanted))
+    assert_same(reopened(other_process / "four"), new_state(5))
+
+
+def test_a_killed_save_leaves_the_checkpoint_before_it(other_process):
+    """The process died without any warning while it wrote step 2."""
+    state = reopened(other_process / "killed")
+    assert int(state.step) in (1, 2)
+    assert_same(state, new_state(int(state.step), seed=int(state.step)))
 
 
 @pytest.mark.parametrize(("mode", "best"), [("max", "2"), ("min", "3")])
@@ -123,20 +105,13 @@ def test_keeps_the_last_ones_and_the_best(tmp_path, mode, best):
     values = {1: 5.0, 2: 9.0, 3: 1.0, 4: float("nan"), 5: 3.0, 6: 4.0, 7: 4.5}
     saved(tmp_path / "run", *values, scores={s: {"val/psnr": v} for s, v in values.items()}, config=config)
     assert names(tmp_path / "run" / "checkpoints") == {best, "6", "7"}
-    _, step = checkpoint.load_net(tmp_path / "run", step="best")
+    _, step = runs.load_net(tmp_path / "run", step="best")
     assert str(step) == best
-    assert checkpoint.scores(tmp_path / "run", 7) == {"val/psnr": 4.5}
+    assert runs.scores(tmp_path / "run", 7) == {"val/psnr": 4.5}
     assert reopened(tmp_path / "run", config=config).step == 7
 
 
-def test_without_scores_the_best_is_the_last(tmp_path):
-    saved(tmp_path / "run", 1, 2, 3, 4)
-    assert names(tmp_path / "run" / "checkpoints") >= {"3", "4"}
-    assert checkpoint.load_net(tmp_path / "run", step="best")[1] == 4
-    assert checkpoint.scores(tmp_path / "run", 4) == {}
-
-
-def test_a_step_that_is_there_is_left_as_it_is(tmp_path):
+def test_a_step_that_is_saved_already_stays_as_it_is(tmp_path):
     saved(tmp_path / "run", 3)
     manager = checkpoint.open_manager(tmp_path / "run", run_config())
     checkpoint.save(manager, scaled(new_state(3, seed=3), 2), wait=True)
@@ -144,42 +119,23 @@ def test_a_step_that_is_there_is_left_as_it_is(tmp_path):
     assert_same(reopened(tmp_path / "run"), new_state(3, seed=3))
 
 
-def test_a_half_written_checkpoint_is_never_picked_up(tmp_path):
+def test_an_incomplete_checkpoint_is_never_read(tmp_path):
     folder = saved(tmp_path / "run", 3) / "checkpoints"
     shutil.copytree(folder / "3", folder / "9.orbax-checkpoint-tmp-1700000000")
-    assert checkpoint.load_net(tmp_path / "run")[1] == 3
+    assert runs.load_net(tmp_path / "run")[1] == 3
     assert reopened(tmp_path / "run").step == 3
     assert names(folder) == {"3"}
     assert not list(folder.glob("*tmp*")), "what a killed run left was not cleared away"
 
 
-def test_a_killed_save_leaves_the_checkpoint_before_it(tmp_path):
-    """The process dies without any warning while it writes step 2."""
-    code = """
-import os, sys
-sys.path[:0] = sys.argv[2:]
-import test_checkpoint as t
-from jfsr.training import checkpoint
-manager = checkpoint.open_manager(sys.argv[1], t.run_config())
-checkpoint.save(manager, t.new_state(1, seed=1), wait=True)
-checkpoint.save(manager, t.new_state(2, seed=2))
-os._exit(9)
-"""
-    here = pathlib.Path(__file__).parent
-    done = subprocess.run([sys.executable, "-c", code, tmp_path / "run", here, here.parent], capture_output=True)
-    assert done.returncode == 9, done.stderr.decode()
-    state = reopened(tmp_path / "run")
-    assert_same(state, new_state(int(state.step), seed=int(state.step)))
-
-
 def test_two_processes_share_a_workdir(tmp_path):
-    """Start, go on, and be refused: all processes alike, none waits for another."""
+    """Start, resume, and be refused: all processes do the same, and none waits for another."""
     code = """
 import sys
 import jax
 jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
-sys.path[:0] = sys.argv[4:]
-import test_checkpoint as t
+sys.path.insert(0, sys.argv[4])
+from support import states as t
 from jfsr.training import checkpoint
 for step in (1, 2):
     manager = checkpoint.open_manager(sys.argv[3], t.run_config())
@@ -195,9 +151,8 @@ except checkpoint.CheckpointError:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    here = pathlib.Path(__file__).parent
     start = lambda number: subprocess.Popen(
-        [sys.executable, "-c", code, address, str(number), tmp_path / "run", here, here.parent],
+        [sys.executable, "-c", code, address, str(number), tmp_path / "run", TESTS],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -222,23 +177,23 @@ def test_a_run_of_another_config_is_refused_with_the_difference(tmp_path):
     assert "seed: 0 -> 1" in text
     assert "train.batch: 4 -> 8" in text
     assert "log.every" not in text
-    assert checkpoint.read_config(tmp_path / "run").seed == 0
+    assert runs.read_config(tmp_path / "run").seed == 0
 
 
-def test_how_a_run_is_run_logged_and_kept_may_change(tmp_path):
+def test_keys_that_change_no_result_may_change(tmp_path):
     saved(tmp_path / "run", 1)
     now = run_config(parallel="shard_map", log={"every": 50})
     assert reopened(tmp_path / "run", config=now).step == 1
-    assert checkpoint.read_config(tmp_path / "run").parallel == "shard_map"
+    assert runs.read_config(tmp_path / "run").parallel == "shard_map"
 
 
 def test_a_run_without_a_checkpoint_may_change_its_config(tmp_path):
     saved(tmp_path / "run")
     reopened(tmp_path / "run", config=run_config(seed=3))
-    assert checkpoint.read_config(tmp_path / "run").seed == 3
+    assert runs.read_config(tmp_path / "run").seed == 3
 
 
-def test_what_is_no_workdir_is_refused_and_not_touched(tmp_path):
+def test_a_folder_that_is_no_workdir_is_refused_and_not_touched(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_bytes(b"x")
     with pytest.raises(CheckpointError, match="is not empty and has no config"):
@@ -247,7 +202,7 @@ def test_what_is_no_workdir_is_refused_and_not_touched(tmp_path):
     with pytest.raises(CheckpointError, match="is a file"):
         checkpoint.open_manager(tmp_path / "photos" / "a.png", run_config())
     with pytest.raises(CheckpointError, match="no folder"):
-        checkpoint.load_net(tmp_path / "nowhere")
+        runs.load_net(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match="max or min"):
         checkpoint.open_manager(tmp_path / "new", run_config(checkpoint={"keep": 1, "best": "x", "mode": "most"}))
 
@@ -257,14 +212,14 @@ def test_another_layout_is_refused_before_anything_is_read(tmp_path, layout):
     saved(tmp_path / "run", 1)
     (file,) = (tmp_path / "run" / "checkpoints" / "metadata").iterdir()
     root = json.loads(file.read_text())
-    assert root["custom_metadata"] == {"layout": checkpoint.LAYOUT}
+    assert root["custom_metadata"] == {"layout": runs.LAYOUT}
     root["custom_metadata"] = {} if layout is None else {"layout": layout}
     file.write_text(json.dumps(root))
     for use in (
         lambda: checkpoint.open_manager(tmp_path / "run", run_config()),
-        lambda: checkpoint.load_net(tmp_path / "run"),
+        lambda: runs.load_net(tmp_path / "run"),
     ):
-        with pytest.raises(CheckpointError, match=f"have layout {layout}, and this jfsr reads {checkpoint.LAYOUT}"):
+        with pytest.raises(CheckpointError, match=f"have layout {layout}, and this jfsr reads {runs.LAYOUT}"):
             use()
 
 
@@ -306,40 +261,9 @@ def test_a_damaged_checkpoint_is_named_with_the_remedy(tmp_path, damage):
     assert files
     for file in files:
         file.write_bytes(file.read_bytes()[:10])
-    for use in (lambda: reopened(tmp_path / "run"), lambda: checkpoint.load_net(tmp_path / "run")):
+    for use in (lambda: reopened(tmp_path / "run"), lambda: runs.load_net(tmp_path / "run")):
         with pytest.raises(CheckpointError, match=r"checkpoints/2 is damaged .*remove that folder to go on from"):
             use()
     gc.collect()
     shutil.rmtree(folder.parent)
     assert reopened(tmp_path / "run").step == 1
-
-
-def test_a_damaged_config_is_named(tmp_path):
-    saved(tmp_path / "run", 1)
-    for text in ("{", "[]", "{}", '{"method": 3}'):
-        (tmp_path / "run" / "config.json").write_text(text)
-        with pytest.raises(CheckpointError, match=r"config.json is no config of jfsr"):
-            checkpoint.read_config(tmp_path / "run")
-
-
-def test_load_net_gives_one_network_without_its_optimizer(tmp_path):
-    saved(tmp_path / "run", 1, 2)
-    net, step = checkpoint.load_net(tmp_path / "run", step=1)
-    assert step == 1
-    wanted = new_state(1, seed=1).nets["g"]
-    assert_same(net, {"params": wanted.params, "stats": {}, "ema": wanted.ema})
-    net, _ = checkpoint.load_net(tmp_path / "run", net="d_64")
-    assert_same(net["stats"], new_state(2, seed=2).nets["d_64"].stats)
-    assert net["ema"] == {}
-
-
-def test_load_net_says_what_there_is(tmp_path):
-    saved(tmp_path / "run", 1, 2)
-    with pytest.raises(CheckpointError, match="no network 'd_r'; there are d_64, g"):
-        checkpoint.load_net(tmp_path / "run", net="d_r")
-    with pytest.raises(CheckpointError, match="no checkpoint of step 7; there are 1, 2"):
-        checkpoint.load_net(tmp_path / "run", step=7)
-    with pytest.raises(CheckpointError, match="no checkpoint of step first"):
-        checkpoint.load_net(tmp_path / "run", step="first")
-    with pytest.raises(CheckpointError, match="holds no checkpoint yet"):
-        checkpoint.load_net(saved(tmp_path / "new"))

@@ -1,4 +1,4 @@
-"""A step is compiled once, whichever way it runs in parallel."""
+"""A step is compiled once, by pmap and by shard_map."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jfsr.training import parallel
 
 @pytest.mark.parametrize("how", parallel.HOWS)
 def test_the_second_step_compiles_nothing(how):
-    """What `replicate` gives must lie on the devices as what the step returns, or it is compiled anew for that."""
+    """`replicate` must lay arrays out as the step returns them; otherwise the second step would be compiled again."""
     compiled = []
     jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: compiled.append(name))
     mesh = parallel.Parallel(how, devices=jax.devices()[:2])

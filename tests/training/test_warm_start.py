@@ -1,4 +1,4 @@
-"""A fresh run starts from the parameters that its config names, and says how much it took; a resumed one does not."""
+"""A new run starts from the parameters that its config names, and says how much it took; a resumed one does not."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from PIL import Image
 from support import ROOT
 
 from jfsr import bundle
-from jfsr.frozen import porting, zoo
+from jfsr.frozen import porting, trees, zoo
 from jfsr.methods import msgan, pose
 from jfsr.methods.common import Net, State
 from jfsr.models.rrdb import RRDBNet
-from jfsr.training import checkpoint, warm_start
+from jfsr.training import checkpoint, runs, warm_start
 
 DEBUG = "debug,generator"  # one block of 8 features in each half
 
@@ -64,22 +64,20 @@ def small_rrdb(tmp_path, monkeypatch):
     from support.reference.rrdb_torch import RRDBNet as Reference
 
     small = dataclasses.replace(zoo.network("rrdb"), module=RRDBNet(blocks=1, features=8, growth=4))
-    monkeypatch.setitem(zoo.ZOO, "rrdb", lambda: small)
+    monkeypatch.setitem(zoo.networks(), "rrdb", small)
     monkeypatch.setenv("JFSR_WEIGHTS", str(tmp_path / "weights"))
-    zoo.network.cache_clear()
     net = Reference(blocks=1, features=8, growth=4)
     torch.save({"params": net.state_dict()}, tmp_path / "RRDB.pth")
-    yield porting.load_tree(zoo.port_file("rrdb", tmp_path / "RRDB.pth"))[0]["params"]
-    zoo.network.cache_clear()
+    return trees.load_tree(porting.port_file("rrdb", tmp_path / "RRDB.pth"))[0]["params"]
 
 
 # --- ESRGAN's network -------------------------------------------------------------------------------------------------
 
 
-def test_both_halves_start_from_esrgan_s_body(small_rrdb, load_config):
-    config = load_config("msgan", f"{DEBUG},start.g=rrdb")
+def test_both_halves_start_from_esrgans_body(small_rrdb, load_config):
+    config = load_config("msgan", f"{DEBUG},warm_start.g=rrdb")
     fresh = fresh_state(config)
-    state, lines = warm_start.begin(fresh, warm_start.load(msgan, config))
+    state, lines = warm_start.apply(fresh, warm_start.load(msgan, config))
     old, g = fresh.nets["g"], state.nets["g"]
     body = small_rrdb["trunk"]
     assert_equal(g.params["trunk1"], body)
@@ -98,11 +96,11 @@ def test_both_halves_start_from_esrgan_s_body(small_rrdb, load_config):
 
 
 @pytest.mark.parametrize("scale", ["x8", "x16"])
-def test_esrgan_s_body_fits_the_full_generator(scale, load_config):
-    ours = porting.flatten(shapes(load_config("msgan", scale)).nets["g"].params)
-    theirs = porting.flatten(porting.shapes_of(zoo.network("rrdb").module)["params"])
+def test_esrgans_body_fits_the_full_generator(scale, load_config):
+    ours = trees.flatten(shapes(load_config("msgan", scale)).nets["g"].params)
+    theirs = trees.flatten(trees.shapes_of(zoo.network("rrdb").module)["params"])
     covered = set()
-    for here, there in msgan.STARTS["g"]["rrdb"].items():
+    for here, there in msgan.WARM_STARTS["g"]["rrdb"].items():
         below = {path.removeprefix(there): x.shape for path, x in theirs.items() if path.startswith(f"{there}/")}
         assert below == {path.removeprefix(here): x.shape for path, x in ours.items() if path.startswith(f"{here}/")}
         covered |= {here + path for path in below}
@@ -112,9 +110,9 @@ def test_esrgan_s_body_fits_the_full_generator(scale, load_config):
 
 
 def test_a_generator_of_another_width_is_refused_with_paths_and_shapes(small_rrdb, load_config):
-    config = load_config("msgan", f"{DEBUG},start.g=rrdb,model.features=16,model.blocks=(1,2)")
-    with pytest.raises(warm_start.StartError) as refusal:
-        warm_start.begin(fresh_state(config), warm_start.load(msgan, config))
+    config = load_config("msgan", f"{DEBUG},warm_start.g=rrdb,model.features=16,model.blocks=(1,2)")
+    with pytest.raises(warm_start.WarmStartError) as refusal:
+        warm_start.apply(fresh_state(config), warm_start.load(msgan, config))
     first, second, *_ = str(refusal.value).splitlines()
     assert first == "g cannot start from rrdb:"
     assert second == "  trunk1/blocks/rdb1/conv1/kernel: [1, 3, 3, 8, 4] there, [1, 3, 3, 16, 4] here"
@@ -124,22 +122,22 @@ def test_a_generator_of_another_width_is_refused_with_paths_and_shapes(small_rrd
 def test_without_its_weights_the_refusal_says_which_command_makes_them(load_config, tmp_path, monkeypatch):
     monkeypatch.setenv("JFSR_WEIGHTS", str(tmp_path))
     with pytest.raises(zoo.MissingWeights, match=r"jfsr port rrdb RRDB_ESRGAN_x4\.pth"):
-        warm_start.load(msgan, load_config("msgan", f"{DEBUG},start.g=rrdb"))
+        warm_start.load(msgan, load_config("msgan", f"{DEBUG},warm_start.g=rrdb"))
 
 
 # --- runs of ours -----------------------------------------------------------------------------------------------------
 
 
-def test_a_run_s_average_is_taken_whole_from_its_folder_and_from_its_bundle(load_config, tmp_path):
+def test_all_of_a_runs_average_is_taken_from_its_folder_and_from_its_bundle(load_config, tmp_path):
     config = load_config("msgan", DEBUG)
     params = fresh_state(config, seed=1).nets["g"].params
     ema = jax.tree.map(lambda x: x / 2, params)
     run = run_of(tmp_path / "run", config, params, ema)
     exported = bundle.export_bundle(run, tmp_path / "bundle")
     for folder, source in ((run, f"{run} at step 7"), (exported, str(exported))):
-        config = load_config("msgan", f"debug,joint,start.g={folder}")
+        config = load_config("msgan", f"debug,joint,warm_start.g={folder}")
         fresh = fresh_state(config)
-        state, (line,) = warm_start.begin(fresh, warm_start.load(msgan, config))
+        state, (line,) = warm_start.apply(fresh, warm_start.load(msgan, config))
         assert_equal(state.nets["g"].params, ema)
         assert_equal(state.nets["g"].ema, ema)
         assert_equal(state.nets["d_128"], fresh.nets["d_128"])
@@ -153,9 +151,9 @@ def test_a_run_must_fit_on_both_sides(load_config, tmp_path):
     params = fresh_state(config).nets["g"].params
     other = {k: v for k, v in params.items() if k != "rgb_32"} | {"rgb_16": params["rgb_32"]}
     run = run_of(tmp_path / "run", config, other, other)
-    config = load_config("msgan", f"{DEBUG},start.g={run}")
-    with pytest.raises(warm_start.StartError) as refusal:
-        warm_start.begin(fresh_state(config), warm_start.load(msgan, config))
+    config = load_config("msgan", f"{DEBUG},warm_start.g={run}")
+    with pytest.raises(warm_start.WarmStartError) as refusal:
+        warm_start.apply(fresh_state(config), warm_start.load(msgan, config))
     assert str(refusal.value).splitlines()[1:5] == [
         "  rgb_16/bias: only in the source",
         "  rgb_16/kernel: only in the source",
@@ -164,17 +162,17 @@ def test_a_run_must_fit_on_both_sides(load_config, tmp_path):
     ]
 
 
-def test_other_words_are_refused_and_no_word_is_chance(load_config, tmp_path):
+def test_other_words_are_refused_and_no_word_means_random_parameters(load_config, tmp_path):
     assert warm_start.load(msgan, load_config("msgan", "debug")) == {}
     assert warm_start.load(pose, load_config("pose", "debug")) == {}  # a method without the choice
     fresh = fresh_state(load_config("msgan", DEBUG))
-    assert warm_start.begin(fresh, {}) == (fresh, [])
+    assert warm_start.apply(fresh, {}) == (fresh, [])
     with pytest.raises(
-        warm_start.StartError, match=r"start.g is 'rrbd'; did you mean 'rrdb'\?, .*can be rrdb, or the f"
+        warm_start.WarmStartError, match=r"warm_start.g is 'rrbd'; did you mean 'rrdb'\?, .*can be rrdb, or the f"
     ):
-        warm_start.load(msgan, load_config("msgan", "debug,start.g=rrbd"))
+        warm_start.load(msgan, load_config("msgan", "debug,warm_start.g=rrbd"))
     with pytest.raises(ValueError, match=r"has no config\.json"):
-        warm_start.load(msgan, load_config("msgan", f"debug,start.g={tmp_path}"))
+        warm_start.load(msgan, load_config("msgan", f"debug,warm_start.g={tmp_path}"))
 
 
 # --- the training command ---------------------------------------------------------------------------------------------
@@ -188,7 +186,7 @@ def test_training_starts_from_it_once_and_goes_on_without_it(load_config, tmp_pa
     config = load_config("msgan", DEBUG)
     params = fresh_state(config, seed=1).nets["g"].params
     source = run_of(tmp_path / "stage one", config, params, params)
-    words = f"{DEBUG},bicubic,start.g='{source}',train.pixel_steps=0,val.limit=0,data.sources.heads.dataset=folder"
+    words = f"{DEBUG},bicubic,warm_start.g='{source}',train.pixel_steps=0,val.limit=0,data.sources.heads.dataset=folder"
     words += f",data.sources.heads.dir='{faces}'"
     command = [sys.executable, "train.py", f"--config=configs/msgan.py:{words}", f"--workdir={tmp_path / 'run'}"]
 
@@ -198,12 +196,12 @@ def test_training_starts_from_it_once_and_goes_on_without_it(load_config, tmp_pa
     first = train()
     assert first.returncode == 0, first.stderr[-3000:]
     assert f"g starts from {source} at step 7: " in first.stdout
-    net, step = checkpoint.load_net(tmp_path / "run")
+    net, step = runs.load_net(tmp_path / "run")
     assert step == 0
     assert_equal(net["params"], params)
     assert_equal(net["ema"], params)
 
-    shutil.rmtree(source)  # a run that goes on needs it no more
+    shutil.rmtree(source)  # a resumed run does not need it
     again = train()
     assert again.returncode == 0, again.stderr[-3000:]
     assert "starts from" not in again.stdout

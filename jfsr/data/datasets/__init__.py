@@ -1,4 +1,4 @@
-"""Readers and TFDS builders, one data set a file; a published set is described by the ``SPEC`` of its file."""
+"""One published data set per file, described by its ``SPEC``; synthetic heads; folders of images."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ NAMES = tuple(MODULES)
 
 @functools.cache
 def specs() -> dict:
-    """Name -> description of every published set, see :class:`jfsr.data.datasets.official.Official`."""
+    """Name -> description of every published set, a :class:`jfsr.data.datasets.official.Official`."""
     return {name: importlib.import_module(f"{__name__}.{module}").SPEC for name, module in MODULES.items()}

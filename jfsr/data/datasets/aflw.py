@@ -1,24 +1,26 @@
 """AFLW: faces from Flickr with up to 21 landmarks and a coarse pose (Koestinger et al., ICCV Workshops 2011).
 
-``data/aflw.sqlite`` (of ``aflw-db.tar.gz``) and the pictures ``data/flickr/0``, ``2``, ``3``. Read are ``Faces``
-(face_id, file_id), ``FaceImages`` (file_id, filepath ``0/image00002.jpg``), ``FaceRect`` (face_id, x, y, w, h),
-``FacePose`` (face_id, roll, pitch, yaw in radians), ``FeatureCoords`` (face_id, feature_id, x, y) and
-``FeatureCoordTypes`` (feature_id, descr). Split ``full`` has every face of the database: 25,993 in 21,997 pictures,
-as the authors' paper says.
+The set has a database, ``data/aflw.sqlite`` (in ``aflw-db.tar.gz``), and pictures in ``data/flickr/0``, ``2``, ``3``.
+These tables are read: ``Faces`` (face_id, file_id), ``FaceImages`` (file_id, filepath ``0/image00002.jpg``),
+``FaceRect`` (face_id, x, y, w, h), ``FacePose`` (face_id, roll, pitch, yaw in radians), ``FeatureCoords`` (face_id,
+feature_id, x, y) and ``FeatureCoordTypes`` (feature_id, descr). Split ``full`` has every face of the database; the
+authors' paper says 25,993 in 21,997 pictures.
 
-Splits ``train`` and ``test`` are those of JASRNet and SBR, 20,000 and 4,386 faces: the 24,386 of AFLW-19 (Zhu et al.,
-Unconstrained Face Alignment via Cascaded Compositional Learning, CVPR 2016), in ``AFLWinfo_release.mat``, beside the
-database or in the root: ``nameList``, ``bbox`` (left, right, top, bottom), ``data`` (19 x, then 19 y: the 21 without
-the ears, hidden ones placed by hand) and ``ra``, the order whose first 20,000 are for training. It has no poses.
+Splits ``train`` and ``test`` are those of JASRNet and SBR, with 20,000 and 4,386 faces: the 24,386 faces of AFLW-19
+(Zhu et al., Unconstrained Face Alignment via Cascaded Compositional Learning, CVPR 2016). Its list,
+``AFLWinfo_release.mat``, lies beside the database or in the root. It has ``nameList``, ``bbox`` (left, right, top,
+bottom), ``data`` (19 x, then 19 y: the 21 landmarks without the ears, hidden ones placed by hand) and ``ra``, an order
+whose first 20,000 faces are for training. It has no poses.
 
 The 68 landmarks are unknown. ``landmarks5_px`` are ``LeftEyeCenter`` (the viewer's left), ``RightEyeCenter``,
-``NoseCenter``, ``MouthLeftCorner`` and ``MouthRightCorner``, NaN where the authors gave none (hidden); coordinates are
-taken as they stand, counted from 0. A face is named by its picture, ``0/image00002.jpg``, further ones of a picture
-``…#2``, numbered within the database or within that list. The square of ``REGION`` sides of its rectangle is kept.
+``NoseCenter``, ``MouthLeftCorner`` and ``MouthRightCorner``; a point that the authors did not mark (hidden) is NaN.
+Coordinates are used as they are, counted from 0. A face has its picture's name, ``0/image00002.jpg``; further faces of
+a picture are ``…#2``, numbered within the database or within that list. A square of ``REGION`` sides of the face's
+rectangle is kept.
 
-**Angles**: the roll's sign is turned, yaw and pitch stand, as Hopenet's loader (deep-head-pose, ``datasets.AFLW``) has
-them. As this was written without the set at hand, :func:`sign_notes` compares each angle with the landmarks of the copy
-that is read, and says so where they disagree. The authors call the poses coarse: a mean head, fitted by POSIT.
+**Angles**: roll changes its sign, yaw and pitch do not, as in Hopenet's loader (deep-head-pose, ``datasets.AFLW``). No
+copy of the set was at hand to verify this. So :func:`sign_notes` compares each angle with the landmarks of the user's
+copy and adds a note where they disagree. The authors call the poses coarse: they fit a mean head by POSIT.
 
 Usual crop: ``box``, margin 1.2.
 """
@@ -44,21 +46,21 @@ FIVE_OF_19 = [7, 10, 13, 15, 17]
 TRAIN = 20_000
 REGION = 3.0
 PLACES = ("data", "aflw/data", ".")
-ALL_SIDES = 30  # faces below which a correlation says nothing
+MIN_FACES = 30  # with fewer faces, a correlation says nothing
 
 UNKNOWN = (np.nan,) * 3
 
 
 def scan(root: pathlib.Path, split: str) -> Split:
-    """The faces of the database, in its order, or those of AFLW-19's list."""
+    """The faces of the database, in its order, or of AFLW-19's list."""
     base = next((root / place for place in PLACES if (root / place / "flickr").is_dir()), None)
     if base is None:
         raise FileNotFoundError(f"no folder flickr in {', '.join(str(root / place) for place in PLACES)}")
     faces, notes = read_database(base / "aflw.sqlite") if split == "full" else (read_list(root, base, split), [])
-    there = {file.relative_to(base / "flickr").as_posix() for file in (base / "flickr").rglob("*.*")}
+    present = {file.relative_to(base / "flickr").as_posix() for file in (base / "flickr").rglob("*.*")}
     entries, dropped = [], []
     for name, picture, box, pose, points in faces:
-        if picture not in there:
+        if picture not in present:
             dropped.append((name, "no such picture"))
         elif not np.isfinite(box).all():
             dropped.append((name, "no face rectangle"))
@@ -80,16 +82,16 @@ def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
     }
 
 
-# Name, picture below flickr, (x, y, width, height), (yaw, pitch, roll) in degrees, ten coordinates.
+# Name, picture below flickr/, (x, y, width, height), (yaw, pitch, roll) in degrees, ten coordinates.
 Face = tuple[str, str, tuple[float, ...], tuple[float, ...], tuple[float, ...]]
 
 
 def read_database(file: pathlib.Path) -> tuple[list[Face], list[str]]:
-    """Every face of ``aflw.sqlite``, by its number, and notes on the poses.
+    """Every face of ``aflw.sqlite``, in the order of the face numbers, and notes about the poses.
 
     Raises:
-      FileNotFoundError: no such file.
-      ValueError: it is no database, or not this one.
+      FileNotFoundError: the file is missing.
+      ValueError: the file is not a database, or not AFLW's.
     """
     if not file.is_file():
         raise FileNotFoundError(f"no {file}; it is in aflw-db.tar.gz")
@@ -122,12 +124,12 @@ def read_database(file: pathlib.Path) -> tuple[list[Face], list[str]]:
 
 
 def read_list(root: pathlib.Path, base: pathlib.Path, split: str) -> list[Face]:
-    """The faces of ``train`` or ``test`` in AFLW-19's order.
+    """The faces of ``train`` or ``test``, in AFLW-19's order.
 
     Raises:
-      ImportError: without SciPy.
-      FileNotFoundError: no list.
-      ValueError: not this list.
+      ImportError: SciPy is missing.
+      FileNotFoundError: the list is missing.
+      ValueError: the file is not AFLW-19's list.
     """
     file = next((p / "AFLWinfo_release.mat" for p in (base, root) if (p / "AFLWinfo_release.mat").is_file()), None)
     if file is None:
@@ -149,19 +151,20 @@ def read_list(root: pathlib.Path, base: pathlib.Path, split: str) -> list[Face]:
 
 
 def pose_from_aflw(yaw: float, pitch: float, roll: float) -> Float[np.ndarray, "3"]:
-    """(yaw, pitch, roll) in degrees and 300W-LP's signs of a row of FacePose, in radians."""
+    """(yaw, pitch, roll) in degrees, with 300W-LP's signs, from a row of FacePose in radians."""
     return geometry.pose_from_para(np.array([pitch, yaw, -roll], np.float64))
 
 
 def sign_notes(faces: list[Face]) -> list[str]:
-    """For each angle whose sign does not go with the landmarks over the faces with all five and |angles| < 60°: a note.
+    """A note for each angle whose sign disagrees with the landmarks.
 
-    A nose off the eyes' middle to the viewer's left, a nose near the eyes and a line between the eyes that falls to
-    the right go with yaw, pitch and roll above zero.
+    The faces with all five landmarks and |angles| < 60° are compared. Three signs in the picture go with positive
+    angles: the nose is left of the eyes' middle (yaw), it is near the eyes (pitch), the line between the eyes falls to
+    the right (roll).
     """
     rows = np.array([(*pose, *points) for *_, pose, points in faces], np.float64).reshape(-1, 13)
     rows = rows[np.isfinite(rows).all(-1) & (np.abs(rows[:, :3]) < 60).all(-1)]
-    if len(rows) < ALL_SIDES:
+    if len(rows) < MIN_FACES:
         return []
     left, right, nose, *corners = (rows[:, i : i + 2] for i in range(3, 13, 2))
     eyes, mouth = (left + right) / 2, (corners[0] + corners[1]) / 2
@@ -173,10 +176,10 @@ def sign_notes(faces: list[Face]) -> list[str]:
         "roll": np.arctan2(across[:, 1], across[:, 0]),
     }
     with np.errstate(invalid="ignore", divide="ignore"):  # angles that are all equal have no correlation
-        found = {name: np.corrcoef(rows[:, i], signs[name])[0, 1] for i, name in enumerate(signs)}
+        correlations = {name: np.corrcoef(rows[:, i], signs[name])[0, 1] for i, name in enumerate(signs)}
     return [
         f"{name} seems to have the other sign here: by the landmarks its correlation is {value:.2f}, not above 0"
-        for name, value in found.items()
+        for name, value in correlations.items()
         if value < 0
     ]
 
@@ -186,7 +189,7 @@ def _numbers(row: Iterable[float | int | None]) -> tuple[float, ...]:
 
 
 def _names(pictures: Iterable[str]) -> list[tuple[str, str]]:
-    """Name and picture of each face: ``#2`` for the second of a picture."""
+    """Name and picture of each face; the second face of a picture gets the name ``…#2``."""
     seen: collections.Counter[str] = collections.Counter()
     out = []
     for picture in pictures:

@@ -1,17 +1,15 @@
 """AFLW2000-3D in its official layout: ``image00002.jpg`` beside ``image00002.mat`` (Zhu et al., CVPR 2016).
 
-From each ``.mat``: ``Pose_Para`` (pitch, yaw, roll in radians) and ``pt3d_68`` [3, 68], x and y in pixels of the image,
-Matlab's, so counted from 1. The points come from a fitted 3-D face: hidden ones have a place too, and count as visible.
-Angles stand as the authors give them, beyond ±99° too (:func:`jfsr.geometry.pose_in_range` is the papers' filter: 1,969
-of the 2,000 faces pass it).
+Each ``.mat`` has ``Pose_Para`` (pitch, yaw, roll in radians) and ``pt3d_68`` [3, 68] with x and y in pixels of the
+image, counted from 1 as in Matlab. The points come from a fitted 3-D face: hidden ones have coordinates too and count
+as visible. Angles are kept as the authors give them, also beyond ±99°. The papers filter them by
+:func:`jfsr.geometry.pose_in_range`, which 1,969 of the 2,000 faces pass.
 """
 
 from __future__ import annotations
 
 import pathlib
 from typing import Any
-
-import numpy as np
 
 from jfsr.data import records
 from jfsr.data.datasets.matfile import points_of, pose_of, read_mat
@@ -22,21 +20,16 @@ def scan(root: pathlib.Path, split: str) -> Split:
     """Every image; one without its ``.mat`` is dropped."""
     images = sorted(p for p in root.iterdir() if p.suffix.lower() == ".jpg")
     dropped = [(p.name, "no .mat beside it") for p in images if not p.with_suffix(".mat").exists()]
-    lost = {name for name, _ in dropped}
-    return Split([Entry(p.name, p.name) for p in images if p.name not in lost], dropped)
+    unlabelled = {name for name, _ in dropped}
+    return Split([Entry(p.name, p.name) for p in images if p.name not in unlabelled], dropped)
 
 
 def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
     """Pose and landmarks of one ``.mat``."""
     file = (root / entry.image).with_suffix(".mat")
     mat = read_mat(file, "Pose_Para", "pt3d_68")
-    points = points_of(mat["pt3d_68"][:2].T, file)
-    return {
-        "pose_deg": pose_of(mat["Pose_Para"], file),
-        "landmarks_px": points,
-        "landmarks5_px": records.five_points(points),
-        "visible": np.isfinite(points).all(-1),
-    }
+    labels = records.landmark_labels(points_of(mat["pt3d_68"][:2].T, file))
+    return labels | {"pose_deg": pose_of(mat["Pose_Para"], file)}
 
 
 SPEC = Official(

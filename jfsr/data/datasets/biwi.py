@@ -1,17 +1,20 @@
 """BIWI Kinect head pose: 24 recordings of people turning their heads before a Kinect (Fanelli et al., IJCV 2013).
 
-In a folder a recording, ``faces_0/01`` to ``24`` (``hpdb/01`` in the authors' archive): ``frame_00003_rgb.png``
-640×480; ``frame_00003_pose.txt``, three lines of the head's rotation R, an empty one, the head's centre in mm;
-``rgb.cal``, three lines of the colour camera's matrix K, four numbers of distortion, three lines of the rotation and
-one of the translation (mm) from the depth camera, whose frame everything else is in, and the picture's size.
+There is one folder per recording, ``faces_0/01`` to ``24`` (``hpdb/01`` in the authors' archive), with these files:
 
-Angles are Hopenet's (:func:`jfsr.geometry.pose_from_biwi`), by which the papers report: **in the depth camera's frame**
-as the file gives it. The colour camera is turned against it by about 1° (by the ``rgb.cal`` of recording 12), which
-the tables do not correct.
+* ``frame_00003_rgb.png``, 640×480;
+* ``frame_00003_pose.txt``: three lines with the head's rotation R, an empty line, the head's centre in mm;
+* ``rgb.cal``: three lines with the colour camera's matrix K, four numbers of distortion, then the transform from the
+  depth camera (three lines of rotation, one line of translation in mm), and the picture's size. All other numbers are
+  in the depth camera's frame.
 
-``box_px`` is no detector's, as the set has none: it is ``FACE_MM`` around the head's centre as the colour camera sees
-it. DEVIATES: Hopenet takes Dockerface's boxes, which follow the face where it turns away from the head's centre, and
-lists 15,667 frames of the 15,678. Usual crop: ``hopenet_biwi``.
+Angles are computed as in Hopenet (:func:`jfsr.geometry.pose_from_biwi`) and the papers, that is, **in the depth
+camera's frame**, as the file gives them. The colour camera is rotated against it by about 1° (by the ``rgb.cal`` of
+recording 12); the papers' tables do not correct this.
+
+``box_px`` is not a detector's box, because the set has none: it has the size ``FACE_MM`` around the head's centre, as
+seen by the colour camera. DEVIATES: Hopenet uses Dockerface's boxes, which follow a face that is turned away from the
+head's centre, and lists only 15,667 of the 15,678 frames. Usual crop: ``hopenet_biwi``.
 """
 
 from __future__ import annotations
@@ -28,27 +31,27 @@ from jfsr.data.records import BadRecord
 
 PLACES = ("faces_0", "hpdb", "kinect_head_pose_db/hpdb", ".")
 RECORDINGS = tuple(f"{i:02}" for i in range(1, 25))
-# Recordings of people who have an earlier one, so that 20 people are left (as Hugging Face's reader has it).
+# Later recordings of a person -> the first one; 20 people are left (as in Hugging Face's loader of the set).
 AGAIN = {"15": "03", "18": "05", "21": "02", "22": "07"}
-# Width and height of a detector's box on a face at the head's distance: ear to ear, hairline to chin.
+# Width and height of a typical detector's box, measured at the head's distance: ear to ear, hairline to chin.
 FACE_MM = (150.0, 190.0)
 CALIBRATION = (3, 3, 3, 4, 3, 3, 3, 3, 2)  # numbers in each line of rgb.cal that is not empty
-TOLERANCE = 1e-3  # of R's rows being of length 1 and at right angles: the files have six digits
+TOLERANCE = 1e-3  # for R @ R.T = 1; the files have six digits
 
 Calibration = tuple[tuple[float, ...], ...]
 
 
 def scan(root: pathlib.Path, split: str) -> Split:
-    """The frames of every recording; one without its pose, or without ``rgb.cal`` beside it, is dropped."""
+    """The frames of every recording; a frame without its pose, or without its recording's ``rgb.cal``, is dropped."""
     base = next((root / place for place in PLACES if (root / place).is_dir() and _recordings(root / place)), None)
     if base is None:
         raise FileNotFoundError(f"no folder 01 to 24 in {root} or {', '.join(PLACES[:-1])}")
-    there = _recordings(base)
+    present = _recordings(base)
     entries, dropped, notes = [], [], []
-    lost = [number for number in RECORDINGS if number not in there]
-    if lost:
-        notes.append(f"recordings {', '.join(lost)} are not in this copy")
-    for number in there:
+    absent = [number for number in RECORDINGS if number not in present]
+    if absent:
+        notes.append(f"recordings {', '.join(absent)} are not in this copy")
+    for number in present:
         files = {file.name for file in (base / number).iterdir()}
         frames = sorted(
             {name[: -len(end)] for end in ("_rgb.png", "_pose.txt") for name in files if name.endswith(end)}
@@ -80,13 +83,13 @@ def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
     if not (pixels_per_mm > 0 and 0 <= x < width and 0 <= y < height):
         raise BadRecord(f"{file}: the head's centre lies outside the picture")
     dx, dy = (mm / 2 * pixels_per_mm for mm in FACE_MM)
-    # Pixel centres are at integers; a box has the edges, half a pixel on.
+    # + 0.5: from pixel centres to pixel edges.
     box = np.array([x - dx + 0.5, y - dy + 0.5, x + dx + 0.5, y + dy + 0.5], np.float32)
     return {"pose_deg": geometry.pose_from_biwi(R).astype(np.float32), "box_px": box}
 
 
 def read_pose(file: pathlib.Path) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"]]:
-    """Rotation and head centre in mm, in the depth camera's frame; BadRecord names the rule that the file breaks."""
+    """The head's rotation and centre in mm, in the depth camera's frame; BadRecord names the rule of a bad file."""
     try:
         numbers = np.array([float(cell) for cell in file.read_text(encoding="ascii").split()])
     except (OSError, ValueError) as error:
@@ -100,7 +103,7 @@ def read_pose(file: pathlib.Path) -> tuple[Float[np.ndarray, "3 3"], Float[np.nd
 
 
 def read_calibration(file: pathlib.Path) -> Calibration:
-    """The numbers of each line of ``rgb.cal``, see ``CALIBRATION``; ValueError with the line that is malformed."""
+    """The numbers in each line of ``rgb.cal``, see ``CALIBRATION``; ValueError names a malformed line."""
     lines = [(n, line) for n, line in enumerate(file.read_text(encoding="ascii").splitlines(), 1) if line.strip()]
     form = "it holds K (3 lines of 3), distortion (4), rotation (3 lines of 3), translation (3), width and height"
     if len(lines) != len(CALIBRATION):
@@ -118,13 +121,13 @@ def read_calibration(file: pathlib.Path) -> Calibration:
 
 
 def project(point_mm: Float[np.ndarray, "3"], calibration: Calibration) -> tuple[float, float, float]:
-    """Where the colour camera sees a point of the depth camera's frame.
+    """The pixel at which the colour camera sees a point given in the depth camera's frame.
 
-    The Kinect's colour lens lies 24 mm to the depth camera's right, and ``rgb.cal`` has -24 for x: it carries a point
-    into the colour camera's frame, ``rotation @ point + translation``.
+    ``rgb.cal`` transforms a point into the colour camera's frame by ``rotation @ point + translation``: the Kinect's
+    colour lens is 24 mm to the right of the depth camera, and the translation's x is -24.
 
     Returns:
-      (x, y) in pixels, and how many pixels a mm has at that distance, not above 0 for a point behind the camera.
+      (x, y) in pixels, and the pixels per mm at that distance; NaN, NaN and 0 for a point behind the camera.
     """
     K, rotation, translation = (np.array(calibration[a:b]) for a, b in ((0, 3), (4, 7), (7, 8)))
     point = rotation @ point_mm + translation[0]

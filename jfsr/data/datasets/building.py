@@ -1,4 +1,4 @@
-"""A published set, checked and written by TFDS: one file to read, and beside it an account of what was left out."""
+"""Builds a published set: checks a copy, writes it by TFDS, and writes a report of what was left out beside it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from jfsr import files
 from jfsr.data import records
-from jfsr.data.datasets import folder
 from jfsr.data.datasets.checking import CHUNK, Account, Journal, Pool, check
 from jfsr.data.datasets.official import Entry, Official, OfficialFolder, paired
+from jfsr.data.images import decode_image
 from jfsr.data.pairs import Pair
 from jfsr.data.records import Record
 
@@ -25,22 +26,22 @@ from jfsr.data.records import Record
 def build(
     spec: Official, root: os.PathLike | str, *, dir: str = "", splits: tuple[str, ...] = (), workers: int = 0
 ) -> tuple[Any, list[Account]]:
-    """Checks a copy and writes what can be used by TFDS, with ``report.json`` beside it.
+    """Checks a copy and writes its usable faces by TFDS, with ``report.json`` beside them.
 
-    An interrupted build goes on where its check stopped; TFDS leaves no half-written set.
+    After an interruption, the check continues where it stopped. TFDS leaves no half-written set.
 
     Args:
       spec: the data set.
       root: the official folder.
-      dir: TFDS's data folder; '' for the default.
-      splits: which; () = all that are there. Each keeps its own copy of its pictures.
-      workers: see :func:`check`.
+      dir: TFDS's data folder; '' = the default.
+      splits: names of splits; () = every split that the copy has. Each split stores its own copy of its pictures.
+      workers: as in :func:`check`.
 
     Returns:
       The prepared TFDS builder and the account of each split.
 
     Raises:
-      ValueError: nothing to build from, or already built (remove that folder to build anew).
+      ValueError: no face can be used, or the set is built already (remove its folder to build it again).
     """
     import tensorflow_datasets as tfds
 
@@ -59,32 +60,36 @@ def build(
     if spec.pairs:
         for account in accounts:
             try:
-                found = json.dumps(spec.pairs(root, account.split))
-                (pathlib.Path(builder.data_path) / f"pairs_{account.split}.json").write_text(found)
+                pairs = spec.pairs(root, account.split)
             except ValueError as error:
                 account.notes.append(f"built without pairs: {error}")
+            else:
+                files.write_json(_pairs_file(builder, account.split), pairs)
     report = {a.split: dataclasses.asdict(a) | {"kept": a.kept} for a in accounts}
-    (pathlib.Path(builder.data_path) / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False))
+    files.write_json(pathlib.Path(builder.data_path) / "report.json", report)
     journal.file.unlink(missing_ok=True)
     return builder, accounts
 
 
 def built(spec: Official, dir: str = "") -> pathlib.Path | None:
-    """Where the set lies if it is built."""
+    """The folder of the built set; None if it is not built."""
     path = pathlib.Path(_builder(spec, dir).data_path)
     return path if path.exists() else None
 
 
 class Built:
-    """A source over one split of a built set.
+    """The pictures of one split of a built set, a :class:`jfsr.data.records.Pictures`.
 
     Args:
       spec: the data set.
-      dir: TFDS's data folder; '' for the default.
+      dir: TFDS's data folder; '' = the default.
       split: '' = the first.
 
+    Attributes:
+      skipped: empty, because the build kept only usable faces; its ``report.json`` names the others.
+
     Raises:
-      ValueError: not built, or without that split: names the command that builds it.
+      ValueError: the set is not built, or without that split: names the command that builds it.
     """
 
     def __init__(self, spec: Official, dir: str = "", *, split: str = ""):
@@ -97,20 +102,24 @@ class Built:
             )
         if split not in builder.info.splits:
             raise ValueError(f"the built {spec.name} has no split {split!r}; remove {builder.data_path} and {command}")
+        self.skipped: list[tuple[str, str]] = []
         self._data = builder.as_data_source(split=split)
-        self._path, self._split = pathlib.Path(builder.data_path), split
+        self._pairs = _pairs_file(builder, split)
 
     def name_of(self, index: int) -> str:
         """Name of a record, without decoding its picture."""
         name = self._data[int(index)]["name"]
         return name.decode() if isinstance(name, bytes) else name
 
+    def report(self) -> str:
+        """How many faces there are."""
+        return f"{self.name}, {len(self)} faces"
+
     def pairs(self) -> list[Pair]:
-        """The official pairs, as the set was built with; ValueError where it was built without."""
-        file = self._path / f"pairs_{self._split}.json"
-        if not file.exists():
+        """The official pairs that were built with the set; ValueError if there were none."""
+        if not self._pairs.exists():
             raise ValueError(f"{self.name} was built without pairs of faces; sets with pairs: {', '.join(paired())}")
-        return [Pair(*row) for row in json.loads(file.read_text())]
+        return [Pair(*row) for row in json.loads(files.read_text(self._pairs))]
 
     def __len__(self) -> int:
         """Faces kept."""
@@ -120,7 +129,7 @@ class Built:
         """The record of one face."""
         row = self._data[int(index)]
         name = row["name"].decode() if isinstance(row["name"], bytes) else row["name"]
-        record = records.new_record(folder.decode_image(row["picture"], name), name)
+        record = records.new_record(decode_image(row["picture"], name), name)
         for key in LABELS:
             record[key] = np.asarray(row[key], record[key].dtype)
         record["identity"] = np.int32(row["identity"])
@@ -131,7 +140,7 @@ LABELS = ("pose_deg", "landmarks_px", "landmarks5_px", "visible", "box_px")
 
 
 def encode(spec: Official, root: pathlib.Path, entry: Entry, record: Record) -> bytes:
-    """The picture's own bytes or, where the set keeps a region, that region as PNG: nothing is lost."""
+    """The bytes of the picture's file or, if the set keeps a region, that region as PNG; both are lossless."""
     if spec.region is None:
         return (root / entry.image).read_bytes()
     stream = io.BytesIO()
@@ -141,14 +150,14 @@ def encode(spec: Official, root: pathlib.Path, entry: Entry, record: Record) -> 
 
 @functools.cache
 def _builder_class(spec_name: str) -> type:
-    """The TFDS builder of a set; made at first use, as importing this module must not import TFDS."""
+    """The TFDS builder class of a set. Made at first use, because importing this module must not import TFDS."""
     import tensorflow_datasets as tfds
 
     from jfsr.data.datasets import specs
 
     spec = specs()[spec_name]
     features = {
-        # Plain bytes: TFDS's own Image re-encodes and decodes by TensorFlow or OpenCV, which disagree with Pillow.
+        # Plain bytes: TFDS's Image feature re-encodes, and decodes by TensorFlow or OpenCV, which differ from Pillow.
         "picture": tfds.features.Text(),
         "pose_deg": tfds.features.Tensor(shape=(3,), dtype=np.float32),
         "identity": tfds.features.Scalar(dtype=np.int32),
@@ -162,7 +171,7 @@ def _builder_class(spec_name: str) -> type:
     class OfficialBuilder(tfds.core.GeneratorBasedBuilder):
         """A published set of faces, read from its official layout."""
 
-        name = f"jfsr_{spec.name}"  # TFDS has sets of the same names, with other contents
+        name = f"jfsr_{spec.name}"  # TFDS has sets with the same names and other contents
         VERSION = tfds.core.Version(spec.release)
         RELEASE_NOTES = {spec.release: "First reading."}  # noqa: RUF012 - TFDS's own form
         MANUAL_DOWNLOAD_INSTRUCTIONS = f"{spec.home}\n{spec.layout}"
@@ -192,10 +201,14 @@ def _builder_class(spec_name: str) -> type:
                 return row | {"picture": encode(spec, self.root, source.entries[index], record)}
 
             with Pool(self.workers, len(good)) as run:
-                for begin in range(0, len(good), CHUNK):  # by parts: the pool would read far ahead of the writer
-                    yield from enumerate(run(example, good[begin : begin + CHUNK]), begin)
+                for first in range(0, len(good), CHUNK):  # in chunks, or the pool would read far ahead of the writer
+                    yield from enumerate(run(example, good[first : first + CHUNK]), first)
 
     return OfficialBuilder
+
+
+def _pairs_file(builder: Any, split: str) -> pathlib.Path:
+    return pathlib.Path(builder.data_path) / f"pairs_{split}.json"
 
 
 def _builder(spec: Official, dir: str) -> Any:

@@ -1,18 +1,18 @@
 """CelebA, aligned and cropped to 178×218 (Liu et al., Deep Learning Face Attributes in the Wild, ICCV 2015).
 
-:mod:`jfsr.data.datasets.celeba_wild` reads the same faces in their original pictures. The lists are the authors', one
-line a face, white space between the cells, in ``Anno/``, ``Eval/`` or the root:
+:mod:`jfsr.data.datasets.celeba_wild` reads the same faces in their original pictures. The authors' lists lie in
+``Anno/``, ``Eval/`` or the root, with one line per face and white space between the cells:
 
-* ``list_landmarks_align_celeba.txt``: line 1 the number of faces, line 2 the columns, then name and five points (x, y)
-  in whole pixels: eyes, nose, mouth corners, the viewer's left first. As printed; whether the authors count pixels from
-  0 or 1 is not said;
+* ``list_landmarks_align_celeba.txt``: line 1 is the number of faces, line 2 the columns; the other lines have the name
+  and five points (x, y) in whole pixels: eyes, nose, mouth corners, the viewer's left first. Coordinates are used as
+  they are; the authors do not say whether they count pixels from 0 or 1;
 * ``list_eval_partition.txt``: name and 0 (train), 1 (validation) or 2 (test); no header; not read for split ``full``;
-* ``identity_CelebA.txt``: name and the person's number; no header. Identities are unknown without it.
+* ``identity_CelebA.txt``: name and the person's number; no header. Without it, identities are unknown.
 
-Kaggle's copy has the lists as ``.csv``, one header line ``image_id,…``, without identities: read as well.
+Kaggle's copy can be read too: its lists are ``.csv`` with one header line ``image_id,…``, and it has no identities.
 
-Usual crop: ``celeba_aligned``. IAFSR's identification takes split ``full``: its 3,661 people with more than 25 pictures
-are more than the 1,000 or so of ``test``.
+Usual crop: ``celeba_aligned``. IAFSR's identification uses split ``full``, which has 3,661 people with more than 25
+pictures; ``test`` has only about 1,000.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from typing import Any
 
 import numpy as np
 
-from jfsr.data.datasets import folder
 from jfsr.data.datasets.official import Entry, Official, Split
+from jfsr.data.images import read_size
 from jfsr.data.records import BadRecord
 
-SIZE = (178, 218)
+ALIGNED_SIZE = (178, 218)  # (width, height) of the aligned pictures
 SPLITS = {"train": 0, "validation": 1, "test": 2}
-# Faces as the authors' README gives them; 10,177 people.
+# Numbers of faces by the authors' README, of 10,177 people.
 COUNTS = {"train": 162_770, "validation": 19_867, "test": 19_962, "full": 202_599}
 POINTS = tuple(f"{part}_{axis}" for part in ("lefteye", "righteye", "nose", "leftmouth", "rightmouth") for axis in "xy")
 BOX = ("x_1", "y_1", "width", "height")
@@ -43,37 +43,39 @@ def scan(root: pathlib.Path, split: str) -> Split:
 
 
 def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
-    """The five points; a picture of another size is no aligned CelebA."""
-    if folder.read_size(root / entry.image) != SIZE:
-        raise BadRecord(f"{root / entry.image}: not the {SIZE[0]}×{SIZE[1]} of the aligned pictures")
+    """The five points; BadRecord for a picture of another size, which is not from the aligned CelebA."""
+    if read_size(root / entry.image) != ALIGNED_SIZE:
+        width, height = ALIGNED_SIZE
+        raise BadRecord(f"{root / entry.image}: not the {width}×{height} of the aligned pictures")
     return {"landmarks5_px": np.array(entry.data, np.float32).reshape(5, 2)}
 
 
 def listed(root: pathlib.Path, split: str, *, pictures: str, tables: dict[str, tuple[str, ...]]) -> Split:
-    """What the lists say of a split.
+    """The faces of a split by the lists.
 
     Args:
       root: CelebA's folder.
       split: 'train', 'validation', 'test' or 'full'.
       pictures: name of the folder of pictures.
-      tables: lists and their columns; their numbers, one list after the other, become each entry's data.
+      tables: name of each list -> its columns. The numbers of all lists become each entry's data.
 
     Raises:
-      ValueError: no such folder or list, or a malformed line, with its number.
+      FileNotFoundError: the folder of pictures or a list is missing.
+      ValueError: a line is malformed; names its number.
     """
     images = find_pictures(root, pictures)
-    with os.scandir(images) as found:
-        there = {item.name for item in found}
+    with os.scandir(images) as items:
+        present = {item.name for item in items}
     notes: list[str] = []
     labels = {stem: read_table(find_list(root, stem), columns, notes) for stem, columns in tables.items()}
-    stem, every = next(iter(labels.items()))
-    names = list(every)
+    stem, labelled = next(iter(labels.items()))
+    names = list(labelled)
     if split != "full":
-        parts = tuple(SPLITS.values())
-        partition = read_table(find_list(root, "list_eval_partition"), ("partition",), notes, values=parts)
-        names = [name for name, (part,) in partition.items() if part == SPLITS[split]]
-        _note(notes, every.keys() - partition.keys(), "faces are in no split")
-    _note(notes, {name for name in there if name.endswith(".jpg")} - every.keys(), f"pictures are not in {stem}")
+        numbers = tuple(SPLITS.values())
+        partition = read_table(find_list(root, "list_eval_partition"), ("partition",), notes, values=numbers)
+        names = [name for name, (number,) in partition.items() if number == SPLITS[split]]
+        _note(notes, labelled.keys() - partition.keys(), "faces are in no split")
+    _note(notes, {name for name in present if name.endswith(".jpg")} - labelled.keys(), f"pictures are not in {stem}")
     try:
         people = read_table(find_list(root, "identity_CelebA"), ("identity",), notes)
     except FileNotFoundError:
@@ -83,12 +85,12 @@ def listed(root: pathlib.Path, split: str, *, pictures: str, tables: dict[str, t
     entries, dropped = [], []
     for name in names:
         lacking = [stem for stem, table in labels.items() if name not in table]
-        if name not in there:
+        if name not in present:
             dropped.append((name, f"no picture in {pictures}"))
         elif lacking:
             dropped.append((name, f"not in {lacking[0]}"))
         else:
-            # Written with leading zeros, so that their sorted order is that of the numbers.
+            # With leading zeros, the sorted order of the names is the order of the numbers.
             person = f"{people[name][0]:05}" if name in people else ""
             data = tuple(number for table in labels.values() for number in table[name])
             entries.append(Entry(name, f"{prefix}/{name}", person, data))
@@ -103,7 +105,7 @@ def _note(notes: list[str], names: set[str], what: str) -> None:
 
 
 def find_pictures(root: pathlib.Path, name: str) -> pathlib.Path:
-    """The folder of pictures: the authors' places, and Kaggle's, one deeper."""
+    """The folder of pictures, in the authors' places or in Kaggle's, which is one level deeper."""
     places = [root / place for place in (f"{name}/{name}", name, f"Img/{name}")]
     for path in places:
         if path.is_dir():
@@ -112,7 +114,7 @@ def find_pictures(root: pathlib.Path, name: str) -> pathlib.Path:
 
 
 def find_list(root: pathlib.Path, stem: str) -> pathlib.Path:
-    """The list of that name, in the authors' form or Kaggle's."""
+    """The path of a list in the authors' form (.txt) or in Kaggle's (.csv)."""
     for place in ("Anno", "Eval", "."):
         for suffix in (".txt", ".csv"):
             if (root / place / (stem + suffix)).is_file():
@@ -127,13 +129,13 @@ def read_table(
 
     Args:
       file: the list.
-      columns: what it is expected to hold after the name. A ``.txt`` with one column has no header, one with more
-        begins with a line for the count and one for the columns; a ``.csv`` begins with the columns.
-      notes: where a count is noted that the list does not keep.
-      values: what the numbers can be.
+      columns: the expected columns after the name. A ``.txt`` with one column has no header; a ``.txt`` with several
+        starts with a line for the count and a line for the columns; a ``.csv`` starts with the columns.
+      notes: gets a note if the list's count is wrong.
+      values: the allowed numbers; None = all.
 
     Raises:
-      ValueError: another header, a malformed line, a name that comes twice: with the line.
+      ValueError: another header, a malformed line or a name given twice; names the line.
     """
     comma = file.suffix == ".csv"
     lines = file.read_text(encoding="utf-8-sig").splitlines()

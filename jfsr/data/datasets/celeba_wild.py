@@ -1,11 +1,12 @@
 """CelebA in its original pictures, with the authors' face boxes (Liu et al., ICCV 2015).
 
-``img_celeba/`` and, in pixels of these pictures, ``list_landmarks_celeba.txt`` and ``list_bbox_celeba.txt`` (line 1 the
-number of faces, line 2 the columns, then name and x_1 y_1 width height); the other lists, the splits and Kaggle's
-``.csv`` as in :mod:`jfsr.data.datasets.celeba`. One face of a picture is labelled, also where there are more.
+The pictures are in ``img_celeba/``. ``list_landmarks_celeba.txt`` and ``list_bbox_celeba.txt`` (line 1 is the number of
+faces, line 2 the columns, then name and x_1 y_1 width height) are in pixels of these pictures. The other lists, the
+splits and Kaggle's ``.csv`` are as in :mod:`jfsr.data.datasets.celeba`. Only one face of a picture is labelled, even if
+the picture shows several.
 
-Some boxes have no width or no height: those faces are dropped. Others miss the face (users report it), so the usual
-crop goes by the five points: ``eyes_mouth``, margin 1.2 (48 of 128 pixels between eyes and mouth).
+Some boxes have no width or no height: those faces are dropped. Users report other boxes that miss the face, so the
+usual crop uses the five points: ``eyes_mouth``, margin 1.2 (48 of 128 pixels between eyes and mouth).
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from jfsr.data.datasets.official import Entry, Official, Split
 def scan(root: pathlib.Path, split: str) -> Split:
     """The faces of a split in the order of the lists."""
     tables = {"list_landmarks_celeba": celeba.POINTS, "list_bbox_celeba": celeba.BOX}
-    found = celeba.listed(root, split, pictures="img_celeba", tables=tables)
-    boxed = [entry for entry in found.entries if min(entry.data[-2:]) > 0]
-    empty = [(entry.name, "box without width or height") for entry in found.entries if min(entry.data[-2:]) <= 0]
-    return Split(boxed, found.dropped + empty, found.notes)
+    listed = celeba.listed(root, split, pictures="img_celeba", tables=tables)
+    boxed = [entry for entry in listed.entries if min(entry.data[-2:]) > 0]
+    empty = [(entry.name, "box without width or height") for entry in listed.entries if min(entry.data[-2:]) <= 0]
+    return Split(boxed, listed.dropped + empty, listed.notes)
 
 
 def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:

@@ -1,15 +1,16 @@
 """Celebrities in Frontal-Profile: 500 people, 10 frontal and 4 profile pictures each (Sengupta et al., WACV 2016).
 
-``Protocol/Pair_list_F.txt`` and ``Pair_list_P.txt`` list the frontal and the profile pictures, a line each: the number,
-from 1, and the path from ``Protocol``: ``1 ../Data/Images/001/frontal/01.jpg``. Splits: ``full``, ``frontal``,
+``Protocol/Pair_list_F.txt`` and ``Pair_list_P.txt`` list the frontal and the profile pictures. Each line has a number,
+from 1, and the path relative to ``Protocol``: ``1 ../Data/Images/001/frontal/01.jpg``. Splits: ``full``, ``frontal``,
 ``profile``. Faces are named ``001/frontal/01.jpg``, people ``001``.
 
-``Protocol/Split/FP/01/same.txt`` and ``diff.txt``, to ``10``, hold a fold's pairs (:func:`pairs`), 350 and 350: lines
-``i,j``, numbers of a frontal and a profile picture; ``Split/FF`` of two frontal ones.
+``Protocol/Split/FP/01`` to ``10`` hold the folds of the pairs (:func:`pairs`). Each has a ``same.txt`` and a
+``diff.txt`` with 350 lines ``i,j``: the numbers of a frontal and a profile picture. ``Split/FF`` has pairs of two
+frontal pictures.
 
-``Data/Fiducials`` (30 points a picture, ``x,y`` a line) is not read: no source that we have says which point is which.
-DEVIATES: papers find and align faces by MTCNN; without points the usual crop is ``center``, margin 1: the central
-square of a picture that the authors cut around the head.
+``Data/Fiducials`` (30 points per picture, one line ``x,y`` each) is not read, because no source that we have says which
+point is which. DEVIATES: papers find and align faces by MTCNN; without points, the usual crop is ``center``, margin 1:
+the centre square of a picture that the authors cut around the head.
 """
 
 from __future__ import annotations
@@ -32,18 +33,18 @@ def scan(root: pathlib.Path, split: str) -> Split:
     views = list(LISTS) if split == "full" else [split]
     names = [name for view in views for name in read_list(root / "Protocol" / LISTS[view]).values()]
     entries = [Entry(name, f"{IMAGES}/{name}", name.split("/")[0]) for name in names]
-    lost = {entry.name for entry in entries if not (root / entry.image).is_file()}
-    kept = [entry for entry in entries if entry.name not in lost]
-    return Split(kept, [(entry.name, "no such picture") for entry in entries if entry.name in lost])
+    absent = {entry.name for entry in entries if not (root / entry.image).is_file()}
+    kept = [entry for entry in entries if entry.name not in absent]
+    return Split(kept, [(entry.name, "no such picture") for entry in entries if entry.name in absent])
 
 
 def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
-    """No labels but the identity."""
+    """No labels besides the identity."""
     return {}
 
 
 def read_list(file: pathlib.Path) -> dict[int, str]:
-    """Number -> name, from ``Pair_list_F.txt`` or ``Pair_list_P.txt``; ValueError with the line."""
+    """Number -> name, from ``Pair_list_F.txt`` or ``Pair_list_P.txt``; ValueError names a malformed line."""
     out: dict[int, str] = {}
     for line, cells in _lines(file, None):
         _, marker, name = cells[-1].replace("\\", "/").rpartition(f"{IMAGES}/")
@@ -55,31 +56,31 @@ def read_list(file: pathlib.Path) -> dict[int, str]:
 
 
 def pairs(root: os.PathLike | str, kind: str = "FP") -> list[Pair]:
-    """The pairs of the ten folds (from 0), those of one person first in each.
+    """The pairs of the ten folds (from 0); in each fold, pairs of one person come first.
 
     Args:
       root: CFP's folder.
       kind: 'FP', frontal with profile, or 'FF', frontal with frontal.
 
     Raises:
-      ValueError: unknown kind; a list that is missing, malformed or shorter than the others; a pair whose picture is
-        not listed or missing, or that is in the wrong file: names the line or the pair.
+      ValueError: the kind is unknown; a list is missing, malformed or shorter than the others; the picture of a pair is
+        missing or not listed; or a pair is in the wrong file. Names the line or the pair.
     """
     if kind not in KINDS:
         raise ValueError(f"cfp has no pairs of kind {kind!r}; kinds: {', '.join(KINDS)}")
     root = pathlib.Path(root).expanduser()
     out: list[Pair] = []
-    count = 0  # lines of the first file, and so of all
+    count = 0  # lines of the first file; every file must have as many
     try:
         left, right = (read_list(root / "Protocol" / LISTS[view]) for view in KINDS[kind])
         for fold in range(FOLDS):
             for same in (True, False):
                 file = root / "Protocol/Split" / kind / f"{fold + 1:02}" / ("same.txt" if same else "diff.txt")
-                found = [_pair(file, line, cells, left, right, same, fold) for line, cells in _lines(file, ",")]
-                count = count or len(found)
-                if len(found) != count or not found:
-                    raise ValueError(f"{file}: {len(found)} pairs, the first file has {count}; take complete files")
-                out += found
+                listed = [_pair(file, line, cells, left, right, same, fold) for line, cells in _lines(file, ",")]
+                count = count or len(listed)
+                if len(listed) != count or not listed:
+                    raise ValueError(f"{file}: {len(listed)} pairs, the first file has {count}; take complete files")
+                out += listed
     except OSError as error:
         raise ValueError(f"cfp: {error}; {root} is expected to hold\n{SPEC.layout}") from error
     for pair in out:
@@ -111,7 +112,7 @@ def _pair(
 
 
 def pairs_of_split(root: pathlib.Path, split: str) -> list[Pair]:
-    """Frontal with profile for all faces, frontal with frontal for those alone; ValueError for profiles alone."""
+    """The pairs of a split: FP for 'full', FF for 'frontal'; ValueError for 'profile', which has none."""
     if split == "profile":
         raise ValueError("cfp has no pairs of two profiles; take split 'full' (frontal, profile) or 'frontal'")
     return pairs(root, "FF" if split == "frontal" else "FP")

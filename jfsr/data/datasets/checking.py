@@ -1,7 +1,7 @@
-"""What becomes of a copy of a published set: found, kept, dropped by which rule, whether the known count is matched.
+"""Checks a copy of a published set: what is found, kept and dropped by which rule, and whether the count is right.
 
-Every label and picture is read, in parallel, and what is done is noted in a :class:`Journal`, so that a check of
-200,000 faces that is interrupted goes on where it stopped.
+Every label and every picture is read, in parallel. A :class:`Journal` records finished chunks, so that a check of
+200,000 faces can continue after an interruption.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from jfsr import geometry
+from jfsr import files, geometry
 from jfsr.data.datasets.official import Entry, Official, read, scan
 from jfsr.data.records import BadRecord
 
@@ -30,14 +30,15 @@ CHUNK = 64  # entries that one thread reads at a time
 
 @dataclasses.dataclass
 class Account:
-    """What became of one split.
+    """The result of checking one split.
 
     Attributes:
-      found: faces that the lists name.
-      expected: of the complete set; 0 = unknown.
-      dropped: (name, rule).
-      remarks: (name, rule) of faces that are kept: landmarks unknown or outside, an angle beyond ±99°.
-      notes: of this copy.
+      split: its name.
+      found: number of faces that the lists name.
+      expected: number of faces in the complete set; 0 = unknown.
+      dropped: (name, rule) of each face that cannot be used.
+      remarks: (name, rule) of kept faces that need a remark: landmarks unknown or outside, an angle beyond ±99°.
+      notes: about this copy.
     """
 
     split: str
@@ -49,11 +50,11 @@ class Account:
 
     @property
     def kept(self) -> int:
-        """Faces that can be used."""
+        """Number of faces that can be used."""
         return self.found - len(self.dropped)
 
     def text(self, *, names: int = 5) -> str:
-        """Lines for people: found, kept, dropped by which rule with some names, the known count, notes."""
+        """Lines for people: the counts, and for each rule its faces with the first ``names`` names; the notes."""
         match = ""
         if self.expected:
             match = f"; the complete set has {self.expected:,}: " + (
@@ -64,9 +65,9 @@ class Account:
             by_rule = collections.defaultdict(list)
             for name, rule in faces:
                 by_rule[rule].append(name)
-            for rule, some in sorted(by_rule.items(), key=lambda item: -len(item[1])):
-                shown = ", ".join(some[:names]) + (", …" if len(some) > names else "")
-                lines.append(f"  {what} {len(some):,} × {rule}: {shown}")
+            for rule, broken_by in sorted(by_rule.items(), key=lambda item: -len(item[1])):
+                shown = ", ".join(broken_by[:names]) + (", …" if len(broken_by) > names else "")
+                lines.append(f"  {what} {len(broken_by):,} × {rule}: {shown}")
         return "\n".join(lines + [f"  note: {note}" for note in self.notes])
 
 
@@ -78,33 +79,33 @@ def check(
     workers: int = 0,
     journal: Journal | None = None,
 ) -> tuple[list[Account], dict[str, str]]:
-    """Reads every label and picture.
+    """Reads every label and every picture of a copy.
 
     Args:
       spec: the data set.
       root: its folder.
-      splits: which; () = all that are there.
-      workers: threads; 0 = one per core, 1 = this one.
-      journal: where finished parts are noted, so that an interrupted check goes on; None = nowhere.
+      splits: names of splits; () = every split that the copy has.
+      workers: number of threads; 0 = one per core, 1 = no extra thread.
+      journal: records finished chunks, so that a later check continues there; None = no record.
 
     Returns:
-      The account of each split, and for each split that is not there the reason.
+      The account of each split that the copy has, and for each other split the reason why it cannot be read.
 
     Raises:
-      ValueError: none of the splits is there; says why for each.
+      ValueError: the copy has none of the splits; gives the reason for the first.
     """
     root, accounts, absent = pathlib.Path(root).expanduser(), [], {}
     for split in splits or tuple(spec.counts):
         try:
-            found = scan(spec, root, spec.split(split))
+            listed = scan(spec, root, spec.split(split))
         except ValueError as error:
             absent[split] = str(error)
             continue
-        findings = _findings(spec, root, split, found.entries, workers=workers, journal=journal)
-        listed = len(found.entries) + len(found.dropped)
-        dropped = found.dropped + [(name, rule) for name, rule, kept in findings if not kept]
+        findings = _findings(spec, root, split, listed.entries, workers=workers, journal=journal)
+        found = len(listed.entries) + len(listed.dropped)
+        dropped = listed.dropped + [(name, rule) for name, rule, kept in findings if not kept]
         remarks = [(name, rule) for name, rule, kept in findings if kept]
-        accounts.append(Account(split, listed, spec.counts[split], dropped, remarks, list(found.notes)))
+        accounts.append(Account(split, found, spec.counts[split], dropped, remarks, list(listed.notes)))
     if not accounts:
         raise ValueError(next(iter(absent.values())))
     return accounts, absent
@@ -116,17 +117,17 @@ Finding = tuple[str, str, bool]  # name, rule, whether the face is kept
 def _findings(
     spec: Official, root: pathlib.Path, split: str, entries: list[Entry], *, workers: int, journal: Journal | None
 ) -> list[Finding]:
-    """What is to be said of the entries, in order."""
+    """The findings about the entries, in order; those of finished chunks come from the journal."""
     chunks = [entries[i : i + CHUNK] for i in range(0, len(entries), CHUNK)]
-    # A part is known by what it lists: a journal of another copy or split does not apply.
+    # The key of a chunk is a digest of what it lists, so that the journal of another copy or split has no matching key.
     keys = [hashlib.sha256(repr((spec.release, str(root), split, c)).encode()).hexdigest()[:16] for c in chunks]
     done = journal.load() if journal else {}
     todo = [(key, chunk) for key, chunk in zip(keys, chunks, strict=True) if key not in done]
     bar = tqdm(total=len(entries), desc=f"{spec.name} {split}", unit="face", disable=not sys.stderr.isatty())
     with bar, Pool(workers, len(todo)) as run:
         bar.update(sum(len(c) for k, c in zip(keys, chunks, strict=True) if k in done))
-        found = run(functools.partial(_examine, spec, root), [chunk for _, chunk in todo])
-        for (key, chunk), findings in zip(todo, found, strict=True):
+        results = run(functools.partial(_examine, spec, root), [chunk for _, chunk in todo])
+        for (key, chunk), findings in zip(todo, results, strict=True):
             done[key] = findings
             if journal:
                 journal.add(key, findings)
@@ -156,7 +157,7 @@ def _examine(spec: Official, root: pathlib.Path, chunk: list[Entry]) -> list[Fin
 
 
 def rule_of(error: BadRecord, root: pathlib.Path) -> str:
-    """The rule that a BadRecord names, without the file, so that equal faults are counted together."""
+    """The rule in a BadRecord's message, without the file name, so that equal faults can be counted together."""
     text = str(error)
     if text.startswith(str(root)) and ": " in text:
         text = text.split(": ", 1)[1]
@@ -164,7 +165,7 @@ def rule_of(error: BadRecord, root: pathlib.Path) -> str:
 
 
 class Pool:
-    """A map over threads that keeps the order: decoding and zlib, which take the time, release the interpreter."""
+    """A ``map`` over threads that keeps the order. Threads help: the slow parts, decoding and zlib, release the GIL."""
 
     def __init__(self, workers: int, jobs: int):
         workers = min(workers or (os.cpu_count() or 1), max(jobs, 1))
@@ -179,15 +180,15 @@ class Pool:
 
 
 class Journal:
-    """Which parts of a check are done: one JSON line each, appended; a line cut short counts as not done."""
+    """The finished chunks of a check: a file with one JSON line per chunk. A truncated line counts as not finished."""
 
     def __init__(self, file: pathlib.Path):
         self.file = file
 
     def load(self) -> dict[str, list[Finding]]:
-        """Part -> its findings."""
+        """Key of a chunk -> its findings."""
         out = {}
-        for line in self.file.read_text().splitlines() if self.file.exists() else []:
+        for line in files.read_text(self.file).splitlines() if self.file.exists() else []:
             try:
                 key, findings = json.loads(line)
             except ValueError:
@@ -196,7 +197,7 @@ class Journal:
         return out
 
     def add(self, key: str, findings: list[Finding]) -> None:
-        """Notes a part."""
+        """Records a finished chunk."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        with self.file.open("a") as stream:
+        with self.file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps([key, findings]) + "\n")

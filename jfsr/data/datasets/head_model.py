@@ -5,9 +5,9 @@ the viewer's right of a frontal face), height ``y`` runs down, and the surface p
 ``(rho sin u, y, rho cos u)``: x right, y down, z towards the viewer, as in :mod:`jfsr.geometry`. The eyes lie at y = 0,
 the crown near y = -1.2, the chin near y = 1.15, the face is about 1.5 wide.
 
-The *chart* of a point is ``(x, y)`` with x taken on the smooth head before any feature is raised from it. Every feature
-(lid, brow, lip) is a curve in the chart, and landmarks, relief and paint read the same curves, so a landmark lies on
-what is painted. numpy only: worker processes that render import nothing heavier.
+The *chart* coordinates of a point are ``(x, y)``, with x taken on the smooth head before features are raised from it.
+Every feature (lid, brow, lip) is a curve in the chart. Landmarks, relief and paint use the same curves, so a landmark
+lies exactly on what is painted. The module uses NumPy only, so that processes which render start quickly.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Points = Float[np.ndarray, "*n"]
 
 _CENTRE_Y = -0.1  # widest height of the head
 _TOP = 1.12  # crown above _CENTRE_Y
-_BOTTOM = 2.3  # the head would close this far below _CENTRE_Y, were it not cut off at the jaw
+_BOTTOM = 2.3  # the smooth head closes this far below _CENTRE_Y; the jaw cuts it off before
 _NECK_END = 2.3
 _EAR_U = math.radians(97.0)
 
@@ -47,7 +47,7 @@ class Head:
     # --- curves in the chart ---------------------------------------------------------------------------------------
 
     def eye_frame(self, x: Points, y: Points, side: int) -> tuple[Points, Points]:
-        """Chart point -> (along the eye: -1 inner corner, 1 outer corner; height above it in chart units, down > 0)."""
+        """Chart point -> (position along the eye: -1 inner, 1 outer corner; height from the eye's axis, down > 0)."""
         e = (side * x - self.id.eye_x) / self.eye_half
         return e, y + self.id.eye_tilt * self.eye_half * e
 
@@ -85,24 +85,20 @@ class Head:
         rise = np.clip((np.cos(u) + 0.15) / 1.15, 0, None) ** self.id.jaw
         return 0.55 + (self.chin_y - 0.55) * rise
 
-    def hair_edge(self, u: Points) -> Points:
-        """Height above which hair grows at azimuth u."""
-        return self._hair_edge(u)[0]
-
     def hair_lift(self, u: Points, y: Points) -> Points:
         """Distance on the head, in chart units, from (u, y) up to the hairline: positive where hair grows."""
         edge, slope = self._hair_edge(u)
         return (edge - y) / np.sqrt(1 + slope * slope)
 
     def _hair_edge(self, u: Points) -> tuple[Points, Points]:
-        """The hairline at azimuth u and its slope along the head."""
+        """Height of the hairline at azimuth u, above which hair grows, and its slope along the head."""
         i = self.id
         if not i.hair:
             return np.full_like(u, -9.0), np.zeros_like(u)
         a = np.abs(u) * (180 / math.pi)
         line = i.hairline + i.hair_part * np.sin(1.6 * np.clip(u, -1, 1))
         line = line - i.hair_arch * np.cos(2.5 * np.clip(u, -1.2, 1.2))
-        # From the front: forehead, temple, then either the curve over the ear and the nape, or hair that hangs.
+        # From front to back: forehead, temple, then either the curve over the ear to the nape, or hanging hair.
         steps = [(i.hair_temple_deg, 3.0, line, i.hair_side)]
         if i.hair_side < 0.3:
             over = i.ear_top - 0.02
@@ -135,7 +131,7 @@ class Head:
         return u
 
     def relief(self, x: Points, y: Points) -> Points:
-        """How far the features of the face stand out at chart point (x, y)."""
+        """How far the face's features stand out from the smooth head at chart point (x, y)."""
         i, ex, a = self.id, self.ex, np.abs(x)
 
         def bump(cx: float, cy: float, sx: float, sy: float) -> Points:
@@ -251,14 +247,14 @@ def _smooth(t: Points) -> Points:
 
 @functools.cache
 def _columns() -> Float[np.ndarray, " c"]:
-    """Azimuths of the mesh columns: dense over face and ears, coarse behind; both ends are the same meridian."""
+    """Azimuths of the mesh columns: dense at face and ears, coarse behind; the first and last are the same meridian."""
     half = np.r_[np.arange(0, 36, 2.4), np.arange(36, 120, 4.0), np.linspace(120, 180, 8)]
     return np.deg2rad(np.r_[-half[:0:-1], half]).astype(np.float32)
 
 
 @functools.cache
 def _rows() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Mesh rows: all, crown to under the eyes (heights), to the jaw edge (fractions), down the neck (fractions)."""
+    """Mesh rows: all; then crown to below the eyes (heights), to the jaw edge and down the neck (fractions)."""
     crown = _CENTRE_Y - _TOP * np.sin(np.linspace(np.pi / 2, 0.26, 15))
     above = np.r_[crown, np.linspace(crown[-1], 0.3, 20)[1:]]
     between = np.linspace(0, 1, 35)[1:]

@@ -1,7 +1,7 @@
 """The colour of a synthetic head: skin, eyes, brows, lips, beard, glasses and hair, painted per pixel in the chart.
 
-Colours are linear RGB. Every function takes chart points (see :mod:`head_model`) and paints them, so that an iris or
-a lid is as crisp as the picture allows, whatever the mesh.
+Colours are linear RGB. Every function takes chart points (see :mod:`head_model`) and paints them. So an iris or a lid
+is as sharp as the picture allows, independent of the mesh.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from jaxtyping import Float
 
 from jfsr.data.datasets.head_model import Head, Points
 
-_HAIR_FRAY = 0.06  # single strands end this far from the hairline
+_HAIR_FRAY = 0.06  # single strands end up to this far from the hairline
 _EDGE = 0.008  # softness of painted edges in chart units, about half a pixel at 128
 
 
 @functools.cache
 def _noise() -> Float[np.ndarray, "256 256"]:
-    """A fixed tile of smooth noise in [-1, 1], correlated over some 4 cells."""
+    """A fixed tile of smooth noise in [-1, 1], correlated over about 4 cells."""
     rng = np.random.default_rng(7)
     freq = np.hypot(np.fft.fftfreq(256)[:, None], np.fft.fftfreq(256)[None])
     tile = np.fft.ifft2(np.fft.fft2(rng.normal(size=(256, 256))) * np.exp(-((freq * 12) ** 2) / 2)).real
@@ -41,7 +41,7 @@ def _soft(t: Points, width: float = _EDGE) -> Points:
 
 
 def _blend(colour: Float[np.ndarray, "3 n"], where: np.ndarray, mask: Points, other: np.ndarray) -> None:
-    """colour[where] moves towards other by mask, in place."""
+    """Moves colour[where] towards other by mask, in place."""
     other = other[:, None] if other.ndim == 1 else other
     part = colour[:, where]
     part += mask * (other - part)
@@ -56,12 +56,12 @@ def paint(head: Head, x: Points, y: Points, u: Points) -> tuple[Float[np.ndarray
     """Albedo and gloss of surface points.
 
     Args:
-      head: whose surface.
+      head: the head whose surface is painted.
       x, y: chart points.
       u: azimuth of the same points.
 
     Returns:
-      albedo in linear RGB and gloss, the strength of the highlight in [0, 1].
+      Albedo in linear RGB, and gloss, the strength of the highlight in [0, 1].
     """
     lift = head.hair_lift(u, y)
     colour, gloss = np.zeros((3, x.size), np.float32), np.zeros_like(x)
@@ -214,7 +214,7 @@ def _beard(
     if max(i.beard, i.moustache) < 0.05:
         return
     a = np.abs(x)
-    # Upper border of the beard, a distance above the edge of the jaw: under the lip, past the mouth, up to the ear.
+    # Distance of the beard's upper border from the edge of the jaw: below the lip, past the mouth, up to the ear.
     height = 0.20 + 0.18 * _soft(a - 0.27, 0.06) + 0.10 * _soft(np.abs(u) - 1.15, 0.2)
     chin = _soft(y - edge + height, 0.05) * _soft(edge + 0.03 - y, 0.05) * _soft(1.45 - np.abs(u), 0.08)
     lip = np.exp(-(((y - 0.5 * (head.nose_base + 0.015 + head.id.mouth_y - 0.05)) / 0.045) ** 2)) * _soft(
@@ -237,7 +237,7 @@ def _ear(head: Head, colour: np.ndarray, u: Points, y: Points) -> None:
 
 
 def _hair(head: Head, colour: np.ndarray, gloss: np.ndarray, y: Points, u: Points, lift: Points) -> None:
-    """Strands that run down the meridians and meet at the crown, or specks when curly; a shadow under the hairline."""
+    """Strands along the meridians that meet at the crown, or specks for curly hair; a shadow under the hairline."""
     i = head.id
     near = np.flatnonzero(lift > -0.25)
     u, y = u[near], y[near]

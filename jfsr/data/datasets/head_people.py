@@ -1,7 +1,7 @@
-"""Who a synthetic head is, and what face it makes: the parameters of :mod:`head_model` and how they are drawn.
+"""The person and the expression of a synthetic head: parameters of :mod:`head_model`, and how they are drawn.
 
-Shapes that tend to go together are drawn together (a beard with a heavy brow ridge, dark eyes with dark skin), so that
-people differ in kind and not only in degree.
+Parameters that correlate in people are drawn together (a beard with a heavy brow ridge, dark eyes with dark skin), so
+that people differ in kind and not only in degree.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """What stays with a person. Shape factors are 1 for an average head; colours are linear RGB in [0, 1]."""
+    """The constant features of a person. Shape factors are 1 for an average head; colours are linear RGB in [0, 1]."""
 
     width: float = 1.0
     depth: float = 1.0
@@ -39,7 +39,7 @@ class Identity:
     lip_upper: float = 1.0
     lip_lower: float = 1.0
     ear: float = 1.0
-    # Hair: where it ends at the front, temples and back, and how far it stands out.
+    # Hair: where it ends at the front, the sides and the back, and how far it stands out.
     hair: bool = True
     hairline: float = -0.6
     hair_side: float = 0.05
@@ -72,7 +72,7 @@ class Identity:
 
 @dataclasses.dataclass(frozen=True)
 class Expression:
-    """What changes from picture to picture: all zero is a calm face with open eyes."""
+    """What changes from picture to picture; the defaults are a calm face with open eyes."""
 
     jaw_open: float = 0.0  # 0 closed .. 1 wide
     smile: float = 0.0  # -0.5 frown .. 1 broad smile
@@ -99,12 +99,12 @@ _IRIS = [(58, 34, 20), (84, 52, 28), (112, 88, 44), (78, 108, 74), (70, 112, 152
 
 
 def linear(srgb255: tuple[int, int, int]) -> np.ndarray:
-    """Display colours of 0..255 as linear light in [0, 1] (a plain 2.2 power)."""
+    """Display colours in 0..255 as linear light in [0, 1] (a power of 2.2)."""
     return (np.asarray(srgb255) / 255.0) ** 2.2
 
 
 def sample_identity(rng: np.random.Generator) -> Identity:
-    """Draws a person: shape, colours, hair, beard, glasses."""
+    """A random person: shape, colours, hair, beard, glasses."""
     u, n = rng.uniform, rng.normal
 
     def around(spread: float, centre: float = 1.0) -> float:
@@ -195,7 +195,7 @@ def sample_identity(rng: np.random.Generator) -> Identity:
 
 
 def sample_expression(rng: np.random.Generator) -> Expression:
-    """Draws an expression: half of the mouths are closed, few eyes are shut."""
+    """A random expression: 60 % of the mouths are closed, 3 % of the eyes are shut."""
     u = rng.uniform
     return Expression(
         jaw_open=float(u(0.08, 0.9)) if u() < 0.4 else 0.0,

@@ -1,9 +1,10 @@
 """Pictures of synthetic heads with exact labels: camera, rasteriser, light, background.
 
-``render(index, split=...)`` is a pure function of (split, index). The mesh of :mod:`head_model` is projected (a
-similarity, no perspective: the pose is then all that changes a shape), rasterised with a depth buffer at 3 samples for
-2 pixels, painted per sample by :mod:`head_paint`, lit, averaged down and set before a blurred background.
-numpy and PIL only.
+``render(index, split=...)`` is a pure function of (split, index). The mesh of :mod:`head_model` is projected without
+perspective, so that only the pose changes a shape. Then it is rasterised with a depth buffer at 3 samples per 2 pixels,
+painted per sample by :mod:`head_paint`, lit, averaged down and set before a blurred background.
+
+This module uses NumPy and PIL only, so that processes which render start quickly.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from jfsr.data.datasets import head_model, head_paint, head_people
 from jfsr.data.datasets.head_model import Head
 from jfsr.data.datasets.head_people import Expression, Identity
 
-# Each split draws its own people: identity labels start here and the random streams never meet.
+# Each split has its own people: its identity labels and its random streams start at this number.
 SPLITS = {"train": 0, "validation": 1_000_000, "test": 2_000_000}
 IMAGES_PER_IDENTITY = 8
-_SS = 1.5  # samples per pixel and axis: three make two pixels; 2 looks hardly better and takes half as long again
+SIZE = 128  # jfsr.geometry.HR_SIZE, which cannot be imported here without JAX
+# Samples per pixel and axis: 3 samples for 2 pixels. 2 for each pixel look hardly better and take 1.5 times as long.
+_SS = 1.5
 _DOWN = np.array([[2, 1, 0], [0, 1, 2]], np.float32) / 3
 
 
@@ -32,11 +35,11 @@ class View:
 
     pose_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
     margin: float = 1.42  # side of the crop over the longer side of the landmark box
-    shift: tuple[float, float] = (0.0, -0.13)  # crop centre from the box centre, in sides; negative y keeps the hair
+    shift: tuple[float, float] = (0.0, -0.13)  # from box centre to crop centre, in sides; negative y keeps the hair
     light: tuple[float, float, float] = (0.3, -0.5, 0.8)  # direction to the key light: x right, y down, z to the viewer
     key: float = 0.85
     ambient: float = 0.4
-    warmth: float = 0.0  # colour of the key light: > 0 warm, < 0 cold; the fill takes the opposite
+    warmth: float = 0.0  # colour of the key light: > 0 warm, < 0 cold; the fill light is the opposite
     exposure: float = 1.0
     saturation: float = 1.0
     noise: float = 0.0  # standard deviation of the sensor noise, in [0, 1] display units
@@ -78,15 +81,15 @@ def sample_view(rng: np.random.Generator) -> View:
 
 
 def identity_of(index: int) -> int:
-    """Number of the person in picture `index` of a split: every 64 pictures show 8 people, 8 times each, in turn."""
+    """Number of the person in picture `index` of a split: every 64 pictures show 8 people in turn, 8 times each."""
     return 8 * (index // (8 * IMAGES_PER_IDENTITY)) + index % 8
 
 
-def render(index: int, *, split: str = "train", size: int = 128) -> dict:
+def render(index: int, *, split: str = "train", size: int = SIZE) -> dict:
     """Picture `index` of a split with its labels: a pure function of its arguments.
 
     Args:
-      index: 0, 1, 2, ... without end.
+      index: 0, 1, 2, ... without an upper limit.
       split: one of SPLITS; no person appears in two.
       size: side in pixels, even.
 
@@ -95,7 +98,7 @@ def render(index: int, *, split: str = "train", size: int = 128) -> dict:
       visible bool [68], name str).
 
     Raises:
-      ValueError: for an unknown split, a negative index or an odd size.
+      ValueError: an unknown split, a negative index or an odd size.
     """
     if split not in SPLITS or index < 0:
         raise ValueError(f"picture {index} of split {split!r}: want an index >= 0 of one of {', '.join(SPLITS)}")
@@ -107,8 +110,8 @@ def render(index: int, *, split: str = "train", size: int = 128) -> dict:
     return {**record, "identity": np.int32(first + person), "name": f"{split}-{index:05d}"}
 
 
-def render_head(identity: Identity, expression: Expression, view: View, *, size: int = 128) -> dict:
-    """Image, pose_deg, landmarks_px and visible, as of :func:`render`, of a person with an expression in a view."""
+def render_head(identity: Identity, expression: Expression, view: View, *, size: int = SIZE) -> dict:
+    """A person with an expression in a view: image, pose_deg, landmarks_px and visible, as from :func:`render`."""
     if size % 2 or size < 2:
         raise ValueError(f"heads are rendered at even sizes, not {size}")
     head = Head(identity, expression)
@@ -121,7 +124,7 @@ def render_head(identity: Identity, expression: Expression, view: View, *, size:
 
     points, u, y = head.mesh()
     flat = points.reshape(-1, 3).astype(np.float32)
-    # Sample (i, j) of the fine grid sits at pixel (i + 0.5) / SS - 0.5; pixel 0's centre is half a pixel in.
+    # Sample i of the fine grid is at pixel (i + 0.5) / _SS - 0.5, along either axis.
     cam = flat @ R.T.astype(np.float32)
     fine = round(size * _SS)
     cam[:, :2] = (cam[:, :2] - corner.astype(np.float32)) * np.float32(scale * _SS) - 0.5
@@ -151,7 +154,7 @@ def render_head(identity: Identity, expression: Expression, view: View, *, size:
 
 
 def _normals(points: Float[np.ndarray, "r c 3"]) -> Float[np.ndarray, "n 3"]:
-    """Outward unit normals of a grid surface; its first and last columns are the same meridian."""
+    """Outward unit normals of a grid surface whose first and last columns are the same meridian."""
     p = points.astype(np.float32)
     down = np.empty_like(p)
     down[1:-1], down[0], down[-1] = p[2:] - p[:-2], p[1] - p[0], p[-1] - p[-2]
@@ -165,19 +168,19 @@ def _normals(points: Float[np.ndarray, "r c 3"]) -> Float[np.ndarray, "n 3"]:
 def _rasterise(
     cam: Float[np.ndarray, "v 3"], attributes: Float[np.ndarray, "k v"], tris: Int[np.ndarray, "t 3"], size: int
 ) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, "k n"]]:
-    """Front-most surface at each pixel of a size x size image whose pixel centres are integers.
+    """The front-most surface at each pixel of a size x size image whose pixel centres are integers.
 
-    All triangles at once are cut into rows, all rows into fragments; the depth test packs (depth, fragment) into one
-    integer and keeps the largest per pixel.
+    All triangles are cut into rows at once, then all rows into fragments. The depth test packs (depth, fragment) into
+    one integer and keeps the largest per pixel.
 
     Returns:
-      flat indices of the covered pixels, depth there (larger is nearer), attributes there.
+      Flat indices of the covered pixels, the depth at each (larger is nearer), the attributes at each.
     """
     a, b, c = (cam[tris[:, k]] for k in range(3))
     area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (c[:, 0] - a[:, 0]) * (b[:, 1] - a[:, 1])
-    keep = np.flatnonzero(area < -1e-6)  # y runs down: front faces turn negative
+    keep = np.flatnonzero(area < -1e-6)  # y points down, so front faces have a negative area
     a, b, c, area, tris = a[keep], b[keep], c[keep], area[keep], tris[keep]
-    # Weights of b and c, affine in the pixel: w = wx px + wy py + w0; a's is what remains to 1.
+    # Barycentric weights of b and c are affine in the pixel: w = wx px + wy py + w0; a's weight is 1 minus both.
     inv = 1 / area
     w1x, w1y = (c[:, 1] - a[:, 1]) * inv, (a[:, 0] - c[:, 0]) * inv
     w2x, w2y = (a[:, 1] - b[:, 1]) * inv, (b[:, 0] - a[:, 0]) * inv
@@ -188,7 +191,7 @@ def _rasterise(
     rows = rows.astype(np.int64)
     tri = np.repeat(np.arange(keep.size), rows)
     py = (top - (np.cumsum(rows) - rows)).astype(np.float32)[tri] + np.arange(tri.size, dtype=np.float32)
-    # Each side w >= 0 bounds x from below where wx > 0, from above where wx < 0.
+    # Each condition w >= 0 bounds x from below if wx > 0, from above if wx < 0.
     left, right = np.zeros(tri.size, np.float32), np.full(tri.size, size - 1, np.float32)
     for wx, wy, w0 in ((w1x, w1y, w10), (w2x, w2y, w20), (-w1x - w2x, -w1y - w2y, 1 - w10 - w20)):
         safe = np.where(np.abs(wx) < 1e-9, np.float32(1e-9), wx)
@@ -224,7 +227,7 @@ def _rasterise(
 def _light(
     albedo: Float[np.ndarray, "3 n"], gloss: Float[np.ndarray, " n"], normals: Float[np.ndarray, "3 n"], view: View
 ) -> Float[np.ndarray, "3 n"]:
-    """Key light with soft terminator, sky and ground fill, a highlight; linear RGB."""
+    """Linear RGB of lit samples: a key light with a soft terminator, fill light from sky and ground, a highlight."""
     n = normals * (1 / np.sqrt(normals[0] ** 2 + normals[1] ** 2 + normals[2] ** 2 + 1e-12))
     light = np.asarray(view.light, np.float32)
     light = light / np.linalg.norm(light)
@@ -245,11 +248,11 @@ def _light(
 def _background(
     rng: np.random.Generator, size: int, neck_px: Float[np.ndarray, "2"], scale: float, view: View
 ) -> Float[np.ndarray, "3 s s"]:
-    """A blurred room: a gradient, soft blobs, sometimes stripes; and the shoulders of whoever stands before it."""
+    """A blurred room (a gradient, soft blobs, sometimes stripes) and the person's shoulders before it."""
     grid = 32
     v, h = np.mgrid[0:grid, 0:grid].astype(np.float32) / np.float32(grid - 1)
 
-    def colour() -> np.ndarray:  # rooms are mostly dull, clothes and toys are not
+    def colour() -> np.ndarray:  # mostly dull, sometimes vivid
         grey = rng.uniform(0.02, 0.8)
         return (grey + rng.uniform(0, 1) ** 2 * (rng.uniform(0, 0.8, 3) - grey)).astype(np.float32)[:, None, None]
 
@@ -276,7 +279,7 @@ def _background(
 
 
 def _develop(picture: Float[np.ndarray, "3 s s"], rng: np.random.Generator, view: View) -> UInt8[np.ndarray, "s s 3"]:
-    """Linear light to 8-bit display values: exposure, saturation, a soft shoulder, gamma, sensor noise."""
+    """8-bit display values of linear light: exposure, saturation, a soft shoulder, gamma, sensor noise."""
     c = np.clip(picture * view.exposure, 0, None)
     grey = 0.2126 * c[0] + 0.7152 * c[1] + 0.0722 * c[2]
     c = np.clip(grey + view.saturation * (c - grey), 0, None)
@@ -293,10 +296,10 @@ def _visible(
     depth: Float[np.ndarray, " n"],
     size: int,
 ) -> Bool[np.ndarray, "68"]:
-    """True for landmarks in the picture with nothing but their own skin in front.
+    """True for landmarks that lie in the picture and that no other surface covers.
 
-    A landmark on the outline falls on the background as often as on the head, so the deepest of the 3 x 3 samples
-    around it decides, with a tolerance of 0.08 units (a tenth of the half width of a head).
+    The sample at a landmark on the outline is often one of the background. So the deepest of the 3 x 3 samples around a
+    landmark decides, with a tolerance of 0.08 units (a tenth of half a head's width).
     """
     fine = round(size * _SS)
     buffer = np.full(fine * fine, -9.0, np.float32)

@@ -1,22 +1,23 @@
 """HELEN with its own 194 landmarks (Le et al., Interactive Facial Feature Localization, ECCV 2012).
 
-``annotation/1.txt`` to ``2330.txt``: line 1 the picture's name without ``.jpg``, then 194 lines ``x , y``. The pictures
-lie in ``helen_1`` to ``helen_5``, or ``train_1`` to ``train_4`` and ``test``, or anywhere below the root.
+The annotations are ``annotation/1.txt`` to ``2330.txt``: line 1 is the picture's name without ``.jpg``, then follow 194
+lines ``x , y``. The pictures lie in ``helen_1`` to ``helen_5``, or in ``train_1`` to ``train_4`` and ``test``, or
+anywhere below the root.
 
-Splits: ``train`` and ``test`` by ``trainnames.txt`` and ``testnames.txt`` (a name a line; in the root or beside the
-annotations); ``fsrnet_train`` and ``fsrnet_test``, all but the last 50 and the last 50, by which FSRNet and JASRNet
-report. FSRNet's list has numbers 2281 to 2330 and not the pictures' names; we take them in the order of the names, as
-the face parsing labels that it trains on are numbered: an assumption.
+Splits ``train`` and ``test`` follow ``trainnames.txt`` and ``testnames.txt`` (one name per line; in the root or beside
+the annotations). ``fsrnet_train`` and ``fsrnet_test`` are the split that FSRNet and JASRNet report: all but the last
+50, and the last 50. FSRNet's list has the numbers 2281 to 2330 instead of names. We number the pictures in the order of
+their names, like the face parsing labels that FSRNet trains on: an assumption.
 
-A record has no place for 194 points, and where the 68 are is unknown (300W has these pictures with 68):
+A record cannot hold 194 points, and the positions of the 68 points are unknown (300W has these pictures with 68). So:
 
-* ``box_px`` is the box of the 194;
-* ``landmarks5_px``: the eyes are the means of points 134 to 153 (the viewer's left) and 114 to 133, the mouth's corners
-  those of the lips' outer line, 58 to 85, that lie farthest along the line between the eyes (the groups: readers of
-  HELEN in public repositories agree on them); the tip of the nose is not among the 194 (NaN).
+* ``box_px`` is the box of the 194 points;
+* ``landmarks5_px``: the eyes are the means of points 134 to 153 (the viewer's left) and 114 to 133; the mouth's corners
+  are the points of the lips' outer line, 58 to 85, that lie farthest along the line between the eyes. Code for HELEN in
+  public repositories agrees on these groups. The tip of the nose is not among the 194 points (NaN).
 
-Coordinates are taken as they stand, counted from 0; no source says so. Usual crop: ``box``, margin 1.2. Who is who is
-not known.
+Coordinates are used as they are, counted from 0; no source says so. Usual crop: ``box``, margin 1.2. Identities are
+unknown.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ LAST = 50
 
 
 def scan(root: pathlib.Path, split: str) -> Split:
-    """The annotated pictures of a split: in the order of its list, or of their names."""
+    """The annotated pictures of a split, in the order of its list or of their names."""
     if not (root / "annotation").is_dir():
         raise FileNotFoundError(f"no folder {root / 'annotation'}")
     annotations, dropped = {}, []
@@ -67,9 +68,9 @@ def scan(root: pathlib.Path, split: str) -> Split:
 
 
 def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
-    """Box, eyes and mouth corners of one annotation."""
+    """Box, eyes and mouth corners from one annotation."""
     points = read_annotation(root / entry.data[0])
-    box = np.concatenate([points.min(0), points.max(0)]) + 0.5  # pixel centres are at integers, boxes are edges
+    box = np.concatenate([points.min(0), points.max(0)]) + 0.5  # from pixel centres to pixel edges
     return {"landmarks5_px": five_points(points), "box_px": box.astype(np.float32)}
 
 
@@ -87,7 +88,7 @@ def read_annotation(file: pathlib.Path) -> Float[np.ndarray, "194 2"]:
 
 
 def five_points(points: Float[np.ndarray, "194 2"]) -> Float[np.ndarray, "5 2"]:
-    """Eyes, the unknown nose and the mouth's corners."""
+    """Eyes, nose (unknown) and mouth corners."""
     left, right = points[LEFT_EYE].mean(0), points[RIGHT_EYE].mean(0)
     along = points[LIPS] @ (right - left)
     nose = np.full(2, np.nan)
@@ -96,7 +97,7 @@ def five_points(points: Float[np.ndarray, "194 2"]) -> Float[np.ndarray, "5 2"]:
 
 
 def read_names(file: pathlib.Path) -> list[str]:
-    """The names of a list; ValueError with the line of one that is there twice."""
+    """The names in a list; ValueError names the line of a repeated name."""
     names: dict[str, None] = {}
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         name = line.strip().removesuffix(".jpg")

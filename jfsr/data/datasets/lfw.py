@@ -1,16 +1,16 @@
-"""Labeled Faces in the Wild: a folder a person, ``AJ_Cook/AJ_Cook_0001.jpg``, 250×250 (Huang et al., 2007).
+"""Labeled Faces in the Wild: one folder per person, ``AJ_Cook/AJ_Cook_0001.jpg``, 250×250 (Huang et al., 2007).
 
-The pictures are those of ``lfw-deepfunneled`` (Huang et al., 2012), else of ``lfw_funneled``, else of ``lfw``, else of
-the root itself. A face is named ``AJ_Cook/AJ_Cook_0001.jpg`` in each of them.
+The pictures are read from ``lfw-deepfunneled`` (Huang et al., 2012), or else from ``lfw_funneled``, ``lfw`` or the root
+itself. A face is named ``AJ_Cook/AJ_Cook_0001.jpg`` in each of them.
 
-Lists, in the root or beside it:
+The lists lie in the root or beside it:
 
-* ``peopleDevTrain.txt``, ``peopleDevTest.txt``: line 1 the number of people, then ``name<tab>pictures``: the people of
-  View 1, who are splits ``view1_train`` and ``view1_test``; ``lfw-names.txt`` the same without the first line for split
-  ``full``, which without that list is what the folders hold;
-* ``pairs.txt``, View 2 (:func:`pairs`): line 1 ``10<tab>300``, then for each fold 300 lines ``name i j`` of one person
-  and 300 lines ``name1 i name2 j`` of two; ``pairsDevTrain.txt``, ``pairsDevTest.txt``, View 1: line 1 ``n``, then n
-  lines of one person and n of two.
+* ``peopleDevTrain.txt``, ``peopleDevTest.txt``: line 1 is the number of people, then lines ``name<tab>pictures``. These
+  are the people of View 1, splits ``view1_train`` and ``view1_test``. ``lfw-names.txt``, for split ``full``, has the
+  same lines without the first; without that list, split ``full`` is what the folders hold.
+* ``pairs.txt``, View 2 (:func:`pairs`): line 1 is ``10<tab>300``; then for each fold 300 lines ``name i j`` for one
+  person and 300 lines ``name1 i name2 j`` for two. ``pairsDevTrain.txt``, ``pairsDevTest.txt``, View 1: line 1 is
+  ``n``, then n lines for one person and n for two.
 
 DEVIATES: IAFSR finds and aligns faces by MTCNN; LFW has no landmarks, so the usual crop is ``center``, margin 144/250,
 of deep-funneled pictures, whose eyes are level already.
@@ -23,21 +23,19 @@ import pathlib
 import re
 from typing import Any
 
-import numpy as np
-
-from jfsr.data.datasets import folder
 from jfsr.data.datasets.official import Entry, Official, Split
-from jfsr.data.pairs import Pair, folds
+from jfsr.data.images import read_size
+from jfsr.data.pairs import Pair, deal
 from jfsr.data.records import BadRecord
 
-SIDE = 250
+SIDE = 250  # of every picture, in pixels
 PLACES = ("lfw-deepfunneled/lfw-deepfunneled", "lfw-deepfunneled", "lfw_funneled", "lfw", ".")
 PEOPLE = {"full": "lfw-names.txt", "view1_train": "peopleDevTrain.txt", "view1_test": "peopleDevTest.txt"}
 PAIRS = {"full": "pairs.txt", "view1_train": "pairsDevTrain.txt", "view1_test": "pairsDevTest.txt"}
 
 
 def scan(root: pathlib.Path, split: str) -> Split:
-    """The people of a split in the order of their names, each one's pictures in that of their numbers."""
+    """The pictures of a split, person by person in the order of the list, each person's by their numbers."""
     images = find_pictures(root)
     notes = []
     if "deepfunneled" not in images.resolve().name:
@@ -51,31 +49,31 @@ def scan(root: pathlib.Path, split: str) -> Split:
     prefix = "" if images == root else f"{images.relative_to(root).as_posix()}/"
     entries, dropped, unlisted = [], [], 0
     for person, count in people.items():
-        there, strange = _pictures_of(images, person)
-        wanted = {name_of(person, i) for i in range(1, count + 1)} if count else there
-        entries += [Entry(name, prefix + name, person) for name in sorted(wanted & there)]
-        dropped += [(name, "no such picture") for name in sorted(wanted - there)]
-        dropped += [(name, "not named as NAME_0001.jpg in the folder NAME") for name in strange]
-        unlisted += len(there - wanted)
+        present, misnamed = _pictures_of(images, person)
+        wanted = {name_of(person, i) for i in range(1, count + 1)} if count else present
+        entries += [Entry(name, prefix + name, person) for name in sorted(wanted & present)]
+        dropped += [(name, "no such picture") for name in sorted(wanted - present)]
+        dropped += [(name, "not named as NAME_0001.jpg in the folder NAME") for name in misnamed]
+        unlisted += len(present - wanted)
     if unlisted:
         notes.append(f"{unlisted} pictures are beyond what {PEOPLE[split]} says of a person, and left out")
     return Split(entries, dropped, notes)
 
 
 def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
-    """No labels but the identity; a picture of another size was cropped by somebody, and is not LFW's."""
-    if folder.read_size(root / entry.image) != (SIDE, SIDE):
+    """No labels besides the identity. A picture of another size is not one of LFW's: it was cropped or resized."""
+    if read_size(root / entry.image) != (SIDE, SIDE):
         raise BadRecord(f"{root / entry.image}: not LFW's {SIDE}×{SIDE}")
     return {}
 
 
 def name_of(person: str, number: int) -> str:
-    """A picture's name from 1 on: ``AJ_Cook/AJ_Cook_0001.jpg``."""
+    """Name of a person's picture; the first has number 1: ``AJ_Cook/AJ_Cook_0001.jpg``."""
     return f"{person}/{person}_{number:04}.jpg"
 
 
 def find_pictures(root: pathlib.Path) -> pathlib.Path:
-    """The folder of people's folders; FileNotFoundError where there is none."""
+    """The folder that holds one folder per person; FileNotFoundError if there is none."""
     for place in PLACES:
         path = root / place
         if path.is_dir() and any((item / f"{item.name}_0001.jpg").is_file() for item in path.iterdir()):
@@ -84,7 +82,7 @@ def find_pictures(root: pathlib.Path) -> pathlib.Path:
 
 
 def find_list(root: pathlib.Path, name: str) -> pathlib.Path:
-    """A list in the root or beside it; FileNotFoundError names it."""
+    """The path of a list, in the root or beside it; FileNotFoundError names a list that is missing."""
     for place in (root, root.absolute().parent):
         if (place / name).is_file():
             return place / name
@@ -93,7 +91,7 @@ def find_list(root: pathlib.Path, name: str) -> pathlib.Path:
 
 
 def read_people(file: pathlib.Path, *, header: bool) -> dict[str, int]:
-    """Person -> number of pictures; ValueError with the line."""
+    """Person -> number of pictures; ValueError names the line that is malformed."""
     lines = file.read_text(encoding="utf-8").splitlines()
     out: dict[str, int] = {}
     for number, line in enumerate(lines[header:], header + 1):
@@ -109,10 +107,10 @@ def read_people(file: pathlib.Path, *, header: bool) -> dict[str, int]:
 
 
 def read_pairs(file: os.PathLike | str) -> list[Pair]:
-    """The pairs of ``pairs.txt`` (folds from 0) or of View 1's lists (fold 0), in their order, by the faces' names.
+    """The pairs of ``pairs.txt`` (folds from 0) or of one of View 1's lists (fold 0), in the order of the file.
 
     Raises:
-      ValueError: no such file, or a line that is malformed, missing or too many: with its number.
+      ValueError: the file is missing, has too few or too many lines, or a line is malformed (names its number).
     """
     file = pathlib.Path(file)
     if not file.is_file():
@@ -133,38 +131,33 @@ def read_pairs(file: os.PathLike | str) -> list[Pair]:
 
 
 def pairs(root: os.PathLike | str, split: str = "full") -> list[Pair]:
-    """The pairs that go with a split: View 2 with 'full', View 1 with the others.
+    """The pairs of a split: View 2's for 'full', View 1's for the others, dealt to ten folds that share no person.
 
     Args:
       root: LFW's folder, with the list in it or beside it.
-      split: of the reader.
+      split: '' = 'full'.
 
     Raises:
-      ValueError: no pictures, no list, a malformed line, or a pair whose picture is missing: names the pair.
+      ValueError: no pictures, no list, a malformed line, or a pair whose picture is missing (names the pair).
     """
     root = pathlib.Path(root).expanduser()
     try:
         images, file = find_pictures(root), find_list(root, PAIRS[SPEC.split(split)])
     except OSError as error:
         raise ValueError(f"lfw: {error}") from error
-    out = read_pairs(file)
-    people = {name.split("/")[0] for pair in out for name in (pair.a, pair.b)}
-    there = set().union(*(_pictures_of(images, person)[0] for person in people))
-    for number, pair in enumerate(out, 2):
+    listed = read_pairs(file)
+    people = {_person(name) for pair in listed for name in (pair.a, pair.b)}
+    present = set().union(*(_pictures_of(images, person)[0] for person in people))
+    for number, pair in enumerate(listed, 2):
         for name in (pair.a, pair.b):
-            if name not in there:
+            if name not in present:
                 where = f"{file}, line {number}: the pair {pair.a}, {pair.b}"
                 raise ValueError(f"{where} wants {name}, which is missing in {images}")
-    return out if split in ("", "full") else dealt(out)
+    return listed if split in ("", "full") else deal(listed, _person)[0]
 
 
-def dealt(some: list[Pair]) -> list[Pair]:
-    """View 1's pairs, which have no folds, in ten that share no person."""
-    person = lambda name: name.split("/")[0]
-    number = {p: i for i, p in enumerate(dict.fromkeys(person(name) for pair in some for name in (pair.a, pair.b)))}
-    a, b = np.array([[number[person(pair.a)], number[person(pair.b)]] for pair in some]).T
-    fold = folds(a, b, np.array([pair.same for pair in some]), count=min(10, len(some)))
-    return [pair._replace(fold=int(f)) for pair, f in zip(some, fold, strict=True)]
+def _person(name: str) -> str:
+    return name.split("/")[0]
 
 
 def _pair(file: pathlib.Path, number: int, line: str, same: bool, fold: int) -> Pair:
@@ -182,7 +175,7 @@ def _pair(file: pathlib.Path, number: int, line: str, same: bool, fold: int) -> 
 
 
 def _pictures_of(images: pathlib.Path, person: str) -> tuple[set[str], list[str]]:
-    """Names of a person's pictures, and of others that lie with them."""
+    """Names of a person's pictures, and names of the other ``.jpg`` files in the person's folder."""
     if not (images / person).is_dir():
         return set(), []
     names = [item.name for item in os.scandir(images / person) if item.name.lower().endswith(".jpg")]
@@ -199,7 +192,7 @@ SPEC = Official(
         "peopleDevTrain.txt\npeopleDevTest.txt (for View 1)"
     ),
     release="1.0.0",
-    # 5,749 people; View 1 splits them in 4,038, whose pictures we counted, and the other 1,711.
+    # View 1 splits the 5,749 people into 4,038, whose pictures we counted, and the other 1,711.
     counts={"full": 13_233, "view1_train": 9_525, "view1_test": 3_708},
     scan=scan,
     read=read,

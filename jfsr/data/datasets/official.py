@@ -1,13 +1,13 @@
-"""Published data sets in their official layout: how one is described, and read where it lies.
+"""Published data sets in their official layout: how to describe one, and how to read its folder directly.
 
-A file beside this one describes a data set by one :class:`Official`, named ``SPEC``. That is enough for three things:
+A file beside this one describes a data set by one :class:`Official`, named ``SPEC``. Three things use it:
 
-* :class:`OfficialFolder`, a source straight over the folder that the user names (``data.sources.NAME.dir``, ``--data``);
-* :mod:`.checking`, ``jfsr data check NAME --from DIR``: an account of what is found, kept and dropped by which rule;
-* :mod:`.building`, ``jfsr data build NAME --from DIR``: the same once, and written by TFDS, so that training reads one
-  file instead of 60,000 (``dir`` empty: TFDS's own folder).
+* :class:`OfficialFolder` reads the folder that the user names (``data.sources.NAME.dir``, ``--data``);
+* :mod:`.checking`, ``jfsr data check NAME --from DIR``, reports what is found, kept and dropped, and by which rule;
+* :mod:`.building`, ``jfsr data build NAME --from DIR``, does the same and writes the set by TFDS, so that training
+  (with an empty ``dir``) reads a few files instead of 60,000.
 
-Nothing is downloaded: every set here has terms that a person must accept first.
+Nothing is downloaded: a person must first accept the terms of each set here.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ import numpy as np
 
 from jfsr.config import nearest
 from jfsr.data import records
-from jfsr.data.datasets import folder
+from jfsr.data.images import MIN_SIDE, read_image
 from jfsr.data.pairs import Pair
 from jfsr.data.records import BadRecord, Record
 
 
-@dataclasses.dataclass(frozen=True, slots=True)  # there may be three million
+@dataclasses.dataclass(frozen=True, slots=True)  # slots save memory: a set may have three million faces
 class Entry:
-    """One face that the official files list, before its labels and picture are read.
+    """One face that the official files list, before its labels and its picture are read.
 
     Attributes:
-      name: unique in its split; by habit the picture's path, with ``#2`` for the second face of a picture.
-      image: the picture, relative to the root.
-      person: who it is, '' = unknown. Numbered in sorted order within a split.
-      data: what :attr:`Official.read` needs besides: lines of a list, an index; plain values.
+      name: unique in its split; usually the picture's path, with ``#2`` for the second face of a picture.
+      image: path of the picture, relative to the root.
+      person: who the face shows, '' = unknown. Identities are numbered in sorted order within a split.
+      data: plain values that :attr:`Official.read` also needs, for instance cells of a list or an index.
     """
 
     name: str
@@ -47,12 +47,12 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """What the official files of one split list.
+    """The faces that the official files list for one split.
 
     Attributes:
-      entries: faces, in the order of the official list, or of their paths.
-      dropped: (name, rule) of what the lists name and cannot be a face: a missing picture, an invalid box.
-      notes: what the user should know of this copy, e.g. that it is a known bad one.
+      entries: faces, in the order of the official list or of their paths.
+      dropped: (name, rule) of each listed face that cannot be used: for instance its picture is missing.
+      notes: what the user should know about this copy, for instance that it is a known bad one.
     """
 
     entries: list[Entry]
@@ -67,17 +67,18 @@ class Official:
     Attributes:
       name: its name, as configs and tables write it.
       title: name, authors, where it appeared.
-      home: where it is asked for.
-      layout: the folder that is expected, as a small tree, for messages.
-      release: raise it whenever what is kept or a label changes: built sets are found by it.
-      counts: faces in each split of the complete set, as its authors say; 0 = no published number. The first split is
-        the default.
-      scan: (root, split) -> what the lists hold; cheap, opens no picture. ValueError names the file that is missing.
+      home: the web page where a user requests it.
+      layout: the expected folder as a small tree, for messages.
+      release: version of what is kept. Raise it when a label or the choice of faces changes: built sets are stored
+        under it.
+      counts: faces in each split of the complete set, by its authors; 0 = no published number. The first split is the
+        default.
+      scan: (root, split) -> the listed faces. It must be cheap and open no picture. ValueError names a missing file.
       read: (root, entry) -> labels of a record, without ``image`` and ``name``; BadRecord names the file and the rule.
-      region: None: the picture is kept as it is. A number: only the square of so many box sides around ``box_px`` is
-        kept (pictures with many faces), and the labels move with it.
+      region: None: the picture is kept as it is. A number r: only a square of r box sides around ``box_px`` is kept,
+        for pictures with many faces; the labels move with it.
       pairs: (root, split) -> the split's official pairs of faces for verification, by the records' names; ValueError
-        names the file that is missing. None: the set has none.
+        names a missing file. None: the set has no pairs.
     """
 
     name: str
@@ -92,7 +93,7 @@ class Official:
     pairs: Callable[[pathlib.Path, str], list[Pair]] | None = None
 
     def split(self, name: str) -> str:
-        """The split of that name, the first for ''; ValueError names the nearest."""
+        """The name of a split, '' = the first; ValueError suggests the nearest name."""
         name = name or next(iter(self.counts))
         if name not in self.counts:
             known = ", ".join(self.counts)
@@ -101,7 +102,7 @@ class Official:
 
 
 class OfficialFolder:
-    """A source over one split in the official layout.
+    """The pictures of one split in the official layout, a :class:`jfsr.data.records.Pictures`.
 
     Args:
       spec: the data set.
@@ -109,19 +110,19 @@ class OfficialFolder:
       split: '' = the first.
 
     Attributes:
-      skipped: (name, rule) of what the lists hold and cannot be a face.
+      skipped: (name, rule) of each listed face that cannot be used.
       people: name of each identity, by its number.
 
     Raises:
-      ValueError: no folder, or not this layout: names what is missing and what is expected.
+      ValueError: no folder, or another layout: names what is missing and what is expected.
     """
 
     def __init__(self, spec: Official, dir: os.PathLike | str, *, split: str = ""):
         self.spec, self.root = spec, pathlib.Path(dir).expanduser()
         self.split_name = spec.split(split)
         self.name = f"{spec.name} {self.split_name}"
-        found = scan(spec, self.root, self.split_name)
-        self.entries, self.skipped, self.notes = found.entries, list(found.dropped), found.notes
+        listed = scan(spec, self.root, self.split_name)
+        self.entries, self.skipped, self.notes = listed.entries, list(listed.dropped), listed.notes
         self.people = sorted({e.person for e in self.entries} - {""})
         self._number = {person: i for i, person in enumerate(self.people)}
 
@@ -130,7 +131,7 @@ class OfficialFolder:
         return len(self.entries)
 
     def __getitem__(self, index: int) -> Record:
-        """The record of one face; BadRecord names a file that cannot be read and the rule that it breaks."""
+        """The record of one face; BadRecord names a bad file and the rule that it breaks."""
         entry = self.entries[index]
         record = read(self.spec, self.root, entry)
         record["identity"] = np.int32(self._number.get(entry.person, -1))
@@ -141,13 +142,13 @@ class OfficialFolder:
         return self.entries[index].name
 
     def pairs(self) -> list[Pair]:
-        """The official pairs; ValueError for a set that has none."""
+        """The official pairs; ValueError if the set has none."""
         if self.spec.pairs is None:
             raise ValueError(f"{self.spec.name} comes without pairs of faces; sets with pairs: {', '.join(paired())}")
         return self.spec.pairs(self.root, self.split_name)
 
     def report(self) -> str:
-        """What was listed and left out."""
+        """Lines for people: how many faces are listed, how many are left out by which rule, and the notes."""
         rules = collections.Counter(rule for _, rule in self.skipped)
         lines = [f"{self.root}: {self.name}, {len(self)} faces, {len(self.skipped)} skipped"]
         lines += [f"  {count} × {rule}" for rule, count in rules.most_common()]
@@ -155,31 +156,31 @@ class OfficialFolder:
 
 
 def scan(spec: Official, root: pathlib.Path, split: str) -> Split:
-    """``spec.scan`` with its promises checked: a folder, at least one face, names that are unique."""
+    """``spec.scan`` with three checks: the folder exists, there is at least one face, names are unique."""
     if not root.is_dir():
         raise ValueError(f"{root} is no folder; give {spec.title} in its official layout:\n{spec.layout}")
     try:
-        found = spec.scan(root, split)
+        listed = spec.scan(root, split)
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{spec.name}, split {split!r}: {error}; {root} is expected to hold\n{spec.layout}") from error
-    if not found.entries:
-        why = f" ({found.dropped[0][0]}: {found.dropped[0][1]})" if found.dropped else ""
+    if not listed.entries:
+        why = f" ({listed.dropped[0][0]}: {listed.dropped[0][1]})" if listed.dropped else ""
         raise ValueError(f"{spec.name}, split {split!r}: no face in {root}{why}; it is expected to hold\n{spec.layout}")
-    names = collections.Counter(entry.name for entry in found.entries)
+    names = collections.Counter(entry.name for entry in listed.entries)
     twice = [name for name, count in names.items() if count > 1]
     if twice:
         raise ValueError(f"{spec.name}, split {split!r}: {twice[0]!r} is listed {names[twice[0]]} times; keep one")
-    return found
+    return listed
 
 
 def read(spec: Official, root: pathlib.Path, entry: Entry) -> Record:
-    """One record, picture decoded, cut to its region where the set says so."""
+    """One record with its decoded picture, cut to its region if the set has one."""
     record = records.new_record(np.zeros((1, 1, 3), np.uint8), entry.name) | spec.read(root, entry)
-    image = folder.read_image(root / entry.image)
-    points = np.concatenate([record["landmarks_px"], record["landmarks5_px"]])  # sets with five points have only those
+    image = read_image(root / entry.image)
+    points = np.concatenate([record["landmarks_px"], record["landmarks5_px"]])  # some sets have only the five
     points = points[np.isfinite(points).all(-1)]
     height, width = image.shape[:2]
-    # A part of a face may lie outside; a face may not.
+    # Some landmarks may lie outside the picture, but not all.
     if len(points) and not ((points >= 0) & (points <= [width - 1, height - 1])).all(-1).any():
         raise BadRecord(f"{root / entry.image}: every landmark lies outside the picture")
     record["image"] = image
@@ -187,19 +188,19 @@ def read(spec: Official, root: pathlib.Path, entry: Entry) -> Record:
 
 
 def _region(record: Record, sides: float, file: pathlib.Path) -> Record:
-    """The part of a picture around the box, whole pixels, inside the picture; labels move with it."""
+    """The record cut to a square around its box, in whole pixels and inside the picture; the labels move with it."""
     x0, y0, x1, y1 = record["box_px"]
     height, width = record["image"].shape[:2]
     half = sides * max(x1 - x0, y1 - y0) / 2
     x, y = (x0 + x1) / 2, (y0 + y1) / 2
     left, top = max(int(np.floor(x - half)), 0), max(int(np.floor(y - half)), 0)
     right, bottom = min(int(np.ceil(x + half)), width), min(int(np.ceil(y + half)), height)
-    if min(right - left, bottom - top) < folder.MIN_SIDE:
+    if min(right - left, bottom - top) < MIN_SIDE:
         raise BadRecord(f"{file}: box outside the picture")
-    moved = {key: (record[key] - [left, top]).astype(np.float32) for key in ("landmarks_px", "landmarks5_px")}
+    landmarks = {key: (record[key] - [left, top]).astype(np.float32) for key in ("landmarks_px", "landmarks5_px")}
     box = (record["box_px"] - [left, top, left, top]).astype(np.float32)
     image = np.ascontiguousarray(record["image"][top:bottom, left:right])
-    return {**record, **moved, "box_px": box, "image": image}
+    return {**record, **landmarks, "box_px": box, "image": image}
 
 
 def paired() -> list[str]:

@@ -1,47 +1,46 @@
-"""iBUG's ``.pts`` files: landmarks in a text file beside the picture, as 300W and Menpo have them.
+"""iBUG's ``.pts`` files: landmarks in a text file beside the picture, used by 300W and Menpo.
 
-``version: 1``, ``n_points: 68``, ``{``, a line ``x y`` for each point, ``}``; copies without these four lines are read
-too. Pixels are Matlab's, counted from 1 (iBUG's own loader, ``menpo.io``, says so and subtracts 1, as we do). Every
-point has a place, hidden ones too, and counts as visible; a line ``-1 -1`` is an unknown.
+A file has the lines ``version: 1``, ``n_points: 68``, ``{``, one line ``x y`` per point, and ``}``; a file with only
+the lines ``x y`` is read too. Pixels are Matlab's, counted from 1 (iBUG's own loader, ``menpo.io``, says so and
+subtracts 1, as we do). Hidden points have coordinates too, so every point counts as visible; a line ``-1 -1`` is an
+unknown point.
 """
 
 from __future__ import annotations
 
 import pathlib
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from jfsr.data import records
-from jfsr.data.datasets import folder
 from jfsr.data.datasets.official import Entry
+from jfsr.data.images import SUFFIXES
 from jfsr.data.records import BadRecord
 
 
 def read_pts(file: pathlib.Path, *, counts: tuple[int, ...] = (68,)) -> Float[np.ndarray, "n 2"]:
-    """The points of a file in our pixels, NaN = unknown.
+    """The points of a file, in pixels counted from 0; NaN = unknown.
 
     Args:
       file: a ``.pts``.
-      counts: how many points it may have.
+      counts: the numbers of points that are allowed.
 
     Raises:
       BadRecord: names the file and the rule that it breaks.
     """
-    said, rows = -1, []
+    declared, rows = -1, []
     try:
         for line in file.read_text(encoding="utf-8-sig").splitlines():
             key, colon, value = line.partition(":")
             if colon:
-                said = int(value) if key.strip() == "n_points" else said
+                declared = int(value) if key.strip() == "n_points" else declared
             elif line.strip() not in ("", "{", "}"):
                 x, y = line.split()
                 rows.append((float(x), float(y)))
     except (OSError, ValueError) as error:
         raise BadRecord(f"{file}: not a .pts, lines of x y") from error
     points = np.array(rows, np.float64).reshape(-1, 2)
-    if said not in (-1, len(points)):
+    if declared not in (-1, len(points)):
         raise BadRecord(f"{file}: n_points is not the number of its points")
     if len(points) not in counts:
         raise BadRecord(f"{file}: landmarks are not {' or '.join(map(str, counts))} points")
@@ -51,28 +50,24 @@ def read_pts(file: pathlib.Path, *, counts: tuple[int, ...] = (68,)) -> Float[np
     return np.where(unknown, np.nan, points - 1.0).astype(np.float32)
 
 
-def labels_of(points: Float[np.ndarray, "68 2"]) -> dict[str, Any]:
-    """What a record says of 68 landmarks."""
-    visible = np.isfinite(points).all(-1)
-    return {"landmarks_px": points, "landmarks5_px": records.five_points(points), "visible": visible}
-
-
 def listed(root: pathlib.Path, files: list[pathlib.Path]) -> tuple[list[Entry], list[tuple[str, str]], list[str]]:
-    """Pictures and the ``.pts`` beside them.
+    """The pictures that have a ``.pts`` beside them.
+
+    Mirrored copies (``NAME_mirror.jpg``), which people make for training, are left out with a note: the pipeline makes
+    its own, and the published counts do not include them.
 
     Args:
-      root: what names are relative to.
-      files: everything in the folders that are read.
+      root: names are relative to it.
+      files: every file in the folders to read.
 
     Returns:
-      Entries, in the order of their names, with the ``.pts``'s path as the data; what is dropped by which rule; notes.
-      Mirrored copies (``NAME_mirror.jpg``), which people make for training, are noted and left out: the pipeline
-      makes its own, and the published counts are without them.
+      Entries, in the order of their names, with the path of the ``.pts`` as their data; (name, rule) of each file that
+      is dropped; notes.
     """
     relative = lambda file: file.relative_to(root).as_posix()
     own = [file for file in sorted(files) if not file.stem.endswith("_mirror")]
     labels = {file.with_suffix(""): file for file in own if file.suffix.lower() == ".pts"}
-    pictures = [file for file in own if file.suffix.lower() in folder.SUFFIXES]
+    pictures = [file for file in own if file.suffix.lower() in SUFFIXES]
     entries, dropped, seen = [], [], set()
     for picture in pictures:
         stem = picture.with_suffix("")
@@ -84,5 +79,5 @@ def listed(root: pathlib.Path, files: list[pathlib.Path]) -> tuple[list[Entry], 
             entries.append(Entry(relative(picture), relative(picture), data=(relative(labels[stem]),)))
         seen.add(stem)
     dropped += [(relative(labels[stem]), "no picture beside it") for stem in labels if stem not in seen]
-    mirrored = sum(f.stem.endswith("_mirror") and f.suffix.lower() in folder.SUFFIXES for f in files)
+    mirrored = sum(f.stem.endswith("_mirror") and f.suffix.lower() in SUFFIXES for f in files)
     return entries, dropped, [f"{mirrored:,} mirrored copies (_mirror) are left out"] if mirrored else []

@@ -1,6 +1,7 @@
-"""Synthetic heads, the embedded data set: rendered once by us, kept by TFDS, read without TensorFlow.
+"""Synthetic heads, the built-in data set: rendered once, stored by TFDS, read without TensorFlow.
 
-Exact pose, 68 landmarks with visibility, identity; no person appears in two splits. Two sizes, named before the split:
+Each head has an exact pose, 68 landmarks with visibility, and an identity; no person appears in two splits. There are
+two sizes; the small one is named before the split:
 
     train | validation | test               4,000 | 256 | 512 heads
     tiny/train | tiny/validation | tiny/test    32 | 16 | 16 heads, for tests and ``:debug``
@@ -23,11 +24,11 @@ import numpy as np
 
 from jfsr.config import nearest
 from jfsr.data import records
-from jfsr.data.datasets import head_people, head_renderer
+from jfsr.data.datasets import head_renderer
 from jfsr.data.records import Record
+from jfsr.geometry import HR_SIZE
 
-RELEASE = "1.1.0"  # raise it whenever a rendered pixel or label changes: prepared data is found by it
-SIZE = 128
+RELEASE = "1.1.0"  # raise it when a rendered pixel or a label changes: TFDS stores the data under it
 COUNTS = {
     "full": {"train": 4000, "validation": 256, "test": 512},
     "tiny": {"train": 32, "validation": 16, "test": 16},
@@ -35,11 +36,14 @@ COUNTS = {
 
 
 class SyntheticHeads:
-    """A source over one split; renders the data set at its first use.
+    """The heads of one split, a :class:`jfsr.data.records.Pictures`; the first use renders the data set.
 
     Args:
-      dir: TFDS's data folder; '' for the default.
-      split: ``'train'``, ``'validation'``, ``'test'``, with ``'tiny/'`` before it for the small set.
+      dir: TFDS's data folder; '' = the default.
+      split: ``'train'``, ``'validation'`` or ``'test'``, with ``'tiny/'`` before it for the small set.
+
+    Attributes:
+      skipped: empty, because every head can be read.
 
     Raises:
       ValueError: unknown split.
@@ -53,27 +57,35 @@ class SyntheticHeads:
                 f"synthetic heads have no split {split!r}{nearest(split, known)}; splits: {', '.join(known)}"
             )
         self.name = f"synthetic_heads {split}"
-        builder = build(dir, size=size)
-        self._data = builder.as_data_source(split=name)
+        self.skipped: list[tuple[str, str]] = []
+        self._data = build(dir, size=size).as_data_source(split=name)
 
     def __len__(self) -> int:
         """Number of heads."""
         return len(self._data)
 
     def __getitem__(self, index: int) -> Record:
-        """The record of one head; safe to call from several threads."""
+        """The record of one head."""
         return _record(self._data[int(index)])
+
+    def name_of(self, index: int) -> str:
+        """Name of a record."""
+        return self[index]["name"]
+
+    def report(self) -> str:
+        """How many heads there are."""
+        return f"{self.name}, {len(self)} heads"
 
 
 def build(dir: str = "", *, size: str = "full", workers: int = 0) -> Any:
-    """The prepared TFDS builder; renders what is not there yet, on all cores.
+    """The prepared TFDS builder. If the data set is not there yet, it is rendered on all cores.
 
-    A build that is interrupted leaves TFDS's ``incomplete`` folder, never half a data set.
+    An interrupted build leaves TFDS's ``incomplete`` folder, never half a data set.
 
     Args:
-      dir: TFDS's data folder; '' for the default.
+      dir: TFDS's data folder; '' = the default.
       size: ``'full'`` or ``'tiny'``.
-      workers: processes that render; 0 = one per core, 1 = none but this one.
+      workers: number of rendering processes; 0 = one per core, 1 = render in this process.
     """
     builder = _builder_class()(data_dir=dir or None, config=size, file_format="array_record")
     builder.workers = workers
@@ -86,30 +98,19 @@ def build(dir: str = "", *, size: str = "full", workers: int = 0) -> Any:
 
 
 def _refuse_pictures(dir: str) -> None:
-    """ValueError for a folder of the user's faces, which this source would render its heads into."""
+    """ValueError if the heads would be rendered into a folder of the user's pictures."""
     folder = pathlib.Path(dir).expanduser()
     if dir and folder.is_dir():
         files = (f for f in folder.iterdir() if f.name == "labels.csv" or f.suffix.lower() in (".jpg", ".jpeg", ".png"))
-        if found := next(files, None):
+        if picture := next(files, None):
             raise ValueError(
-                f"{folder} holds pictures ({found.name}), and the data set 'synthetic_heads' would render into it; "
+                f"{folder} holds pictures ({picture.name}), and the data set 'synthetic_heads' would render into it; "
                 "use dataset='folder' for your faces, or leave dir empty for TFDS's own folder"
             )
 
 
-def sign_fixture(size: int = SIZE) -> dict[str, Record]:
-    """One calm face turned by 40° to the viewer's ``left``, ``right``, ``up``, ``down``: the signs as pictures."""
-    poses = {"left": (40.0, 0.0, 0.0), "right": (-40.0, 0.0, 0.0), "up": (0.0, 40.0, 0.0), "down": (0.0, -40.0, 0.0)}
-    person = head_people.Identity(hair_side=-0.05, hair_volume=0.08)
-    rows = {
-        name: head_renderer.render_head(person, head_people.Expression(), head_renderer.View(pose_deg=pose), size=size)
-        for name, pose in poses.items()
-    }
-    return {name: _record(row | {"identity": 0, "name": name}) for name, row in rows.items()}
-
-
 def _record(row: dict[str, Any]) -> Record:
-    """What the renderer or TFDS gives, as a record."""
+    """The record of a row from the renderer or from TFDS."""
     name, landmarks = row["name"], np.asarray(row["landmarks_px"], np.float32)
     return records.new_record(np.asarray(row["image"]), name.decode() if isinstance(name, bytes) else name) | {
         "pose_deg": np.asarray(row["pose_deg"], np.float32),
@@ -122,7 +123,7 @@ def _record(row: dict[str, Any]) -> Record:
 
 @functools.cache
 def _builder_class() -> type:
-    """The TFDS builder; made at first use, as importing this module must not import TFDS."""
+    """The TFDS builder class. Made at first use, because importing this module must not import TFDS."""
     import tensorflow_datasets as tfds
 
     class SyntheticHeadsBuilder(tfds.core.GeneratorBasedBuilder):
@@ -141,8 +142,8 @@ def _builder_class() -> type:
                 disable_shuffling=True,  # row i is render(i)
                 features=tfds.features.FeaturesDict(
                     {
-                        # Plain bytes: TFDS encodes PNG with TensorFlow, and noise hardly compresses.
-                        "image": tfds.features.Tensor(shape=(SIZE, SIZE, 3), dtype=np.uint8, encoding="bytes"),
+                        # Plain bytes: for PNG, TFDS would need TensorFlow; and noisy pictures hardly compress.
+                        "image": tfds.features.Tensor(shape=(HR_SIZE, HR_SIZE, 3), dtype=np.uint8, encoding="bytes"),
                         "pose_deg": tfds.features.Tensor(shape=(3,), dtype=np.float32),
                         "identity": tfds.features.Scalar(dtype=np.int32),
                         "landmarks_px": tfds.features.Tensor(shape=(68, 2), dtype=np.float32),
@@ -163,13 +164,13 @@ def _builder_class() -> type:
 
 
 def _render_all(split: str, count: int, workers: int) -> Iterator[dict[str, Any]]:
-    """All rows of a split, in order."""
+    """The rows of a split, in order."""
     workers = workers or (os.cpu_count() or 1)
-    # The function comes from a module that needs neither JAX nor TFDS, so that a process starts in a blink.
-    render = functools.partial(head_renderer.render, split=split, size=SIZE)
-    if workers == 1 or count <= 64:  # starting processes would take longer
+    # head_renderer imports neither JAX nor TFDS, so that a process starts quickly.
+    render = functools.partial(head_renderer.render, split=split, size=HR_SIZE)
+    if workers == 1 or count <= 64:  # for so few heads, starting processes takes longer than rendering
         yield from map(render, range(count))
         return
-    # Spawned, as a fork of a process with JAX's threads may hang.
+    # Spawned, because a fork of a process with JAX's threads may hang.
     with concurrent.futures.ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         yield from pool.map(render, range(count), chunksize=16)

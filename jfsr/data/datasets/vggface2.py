@@ -1,19 +1,20 @@
 """VGGFace2: 3.3 million pictures of 9,131 people, loosely cropped (Cao et al., FG 2018).
 
-``train/n000002/0001_01.jpg``, ``test/…``; labels by MTCNN, in pixels of these pictures, in ``bb_landmark/`` (or the
-root), one header line, faces grouped by person and in one order in both files, the name without ``.jpg``::
+Pictures are ``train/n000002/0001_01.jpg`` and ``test/…``. Labels are MTCNN's, in pixels of these pictures. They lie in
+``bb_landmark/`` (or the root), in two files with one header line. Both have the same faces in the same order, grouped
+by person, with names without ``.jpg``::
 
     loose_bb_train.csv         NAME_ID,X,Y,W,H              "n000002/0001_01",161,140,224,324
     loose_landmark_train.csv   NAME_ID,P1X,P1Y,…,P5X,P5Y    eyes, nose, mouth corners, the viewer's left first
 
-Splits ``train``, ``test``, and ``train22``: 22 pictures of each person of ``train``, IAFSR's training set (sec. III).
-DEVIATES: IAFSR draws its 22 at random and does not say which; here those whose names' SHA-256 are the smallest.
+Splits: ``train``, ``test``, and ``train22``, IAFSR's training set (sec. III): 22 pictures of each person of ``train``.
+DEVIATES: IAFSR draws its 22 at random and does not say which; ours are those whose names have the smallest SHA-256.
 
-A scan reads every line of both files and lists each person's folder once. On 300,000 faces it took 3.0 s and 350 bytes
-a face: half a minute and 1.1 GB for ``train``. Pictures are kept whole: they are crops already.
+A scan reads every line of both files and lists each person's folder once. For 300,000 faces it took 3.0 s and 350 bytes
+per face; ``train`` needs half a minute and 1.1 GB. Pictures are not cut: they are crops already.
 
 Usual crop: ``eyes_mouth``, margin 1.2: 48 of 128 pixels between eyes and mouth, as in LightCNN's alignment.
-DEVIATES: LightCNN's eyes are level and lie at row 40, ours at row 33, with the face's own tilt unless turned upright.
+DEVIATES: LightCNN's eyes are level and at row 40; ours are at row 33, and keep the face's tilt unless turned upright.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ import numpy as np
 from jfsr.data.datasets.official import Entry, Official, Split
 
 PER_PERSON = 22
-LABELS = struct.Struct("=14f")  # box and points of a face: tuples of Python floats would take 7 times the memory
-COLUMNS = {"loose_bb": 5, "loose_landmark": 11}  # cells a line
+LABELS = struct.Struct("=14f")  # box and points of a face; tuples of Python floats would need 7 times the memory
+COLUMNS = {"loose_bb": 5, "loose_landmark": 11}  # cells per line
 
 
 def scan(root: pathlib.Path, split: str) -> Split:
@@ -48,26 +49,26 @@ def scan(root: pathlib.Path, split: str) -> Split:
         if person in seen:
             raise ValueError(f"{boxes}: the faces of {person} are not together; sort both lists by NAME_ID")
         seen.add(person)
-        there = set(os.listdir(root / half / person)) if (root / half / person).is_dir() else set()
+        present = set(os.listdir(root / half / person)) if (root / half / person).is_dir() else set()
         kept = []
         for name, labels in rows:
             image = f"{half}/{name}.jpg"
             file = image.rpartition("/")[2]
-            if file not in there:
+            if file not in present:
                 dropped.append((image, "no such picture"))
             elif min(LABELS.unpack(labels)[2:4]) <= 0:
                 dropped.append((image, "box without width or height"))
             else:
-                kept.append(Entry(image, image, person, (labels,)))  # one string: it is there 3 million times
-            there.discard(file)
-        unlisted += sum(file.endswith(".jpg") for file in there)
+                kept.append(Entry(image, image, person, (labels,)))  # the same string twice saves memory
+            present.discard(file)
+        unlisted += sum(file.endswith(".jpg") for file in present)
         entries += chosen(kept) if split == "train22" else kept
     notes = [f"{unlisted} pictures are in no list, and left out"] if unlisted else []
     return Split(entries, dropped, notes)
 
 
 def chosen(faces: list[Entry]) -> list[Entry]:
-    """The ``PER_PERSON`` of a person's faces whose names have the smallest SHA-256, in the order of the list."""
+    """Those ``PER_PERSON`` of a person's faces whose names have the smallest SHA-256, in the order of the list."""
     order = sorted(faces, key=lambda face: hashlib.sha256(face.name.encode()).digest())
     names = {face.name for face in order[:PER_PERSON]}
     return [face for face in faces if face.name in names]
@@ -83,7 +84,7 @@ def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
 
 
 def find_list(root: pathlib.Path, name: str) -> pathlib.Path:
-    """A list in its folder, or the root."""
+    """The path of a list, in its folder or in the root."""
     for place in ("bb_landmark", "."):
         if (root / place / name).is_file():
             return root / place / name
@@ -91,7 +92,7 @@ def find_list(root: pathlib.Path, name: str) -> pathlib.Path:
 
 
 def _rows(boxes: pathlib.Path, points: pathlib.Path) -> Iterator[tuple[str, bytes]]:
-    """Name and packed labels of each face: both lists read side by side, a line at a time."""
+    """Name and packed labels of each face; both lists are read side by side, line by line."""
     with boxes.open(encoding="utf-8-sig") as left, points.open(encoding="utf-8-sig") as right:
         for number, (one, other) in enumerate(itertools.zip_longest(left, right, fillvalue=""), 1):
             a, b = one.rstrip().split(","), other.rstrip().split(",")
@@ -120,7 +121,7 @@ SPEC = Official(
         "bb_landmark/loose_bb_train.csv, loose_landmark_train.csv, loose_bb_test.csv, loose_landmark_test.csv"
     ),
     release="1.0.0",
-    # 8,631 and 500 people (the authors' README); train22: 8,631 × 22.
+    # 8,631 and 500 people, by the authors' README; train22 has 8,631 × 22 faces.
     counts={"train": 3_141_890, "test": 169_396, "train22": 189_882},
     scan=scan,
     read=read,

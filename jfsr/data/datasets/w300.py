@@ -1,12 +1,12 @@
 """300W: LFPW, HELEN, AFW and iBUG with 68 landmarks in one scheme (Sagonas et al., ICCV Workshops 2013).
 
-iBUG's four archives side by side: ``afw``, ``helen/trainset``, ``helen/testset``, ``lfpw/trainset``, ``lfpw/testset``,
-``ibug``, each with pictures (``.jpg``, LFPW's ``.png``) and :mod:`.pts <jfsr.data.datasets.pts>` beside them. Splits
-are the usual ones (Ren et al., CVPR 2014, and every later paper): ``train`` without the tests, ``common`` (HELEN's and
-LFPW's test halves), ``challenge`` (iBUG), ``full`` (both). The closed test set of 600 faces (``300W/01_Indoor``,
-``02_Outdoor``) is another one, and not read.
+iBUG's four archives lie side by side: ``afw``, ``helen/trainset``, ``helen/testset``, ``lfpw/trainset``,
+``lfpw/testset``, ``ibug``, each with pictures (``.jpg``; LFPW: ``.png``) and :mod:`.pts <jfsr.data.datasets.pts>` files
+beside them. Splits are the usual ones (Ren et al., CVPR 2014, and every later paper): ``train`` without the test sets,
+``common`` (the test sets of HELEN and LFPW), ``challenge`` (iBUG), ``full`` (both). The closed test set of 600 faces
+(``300W/01_Indoor``, ``02_Outdoor``) is a different set and is not read.
 
-Who is who is not known. Usual crop: ``landmark_box``.
+Identities are unknown. Usual crop: ``landmark_box``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import pathlib
 from typing import Any
 
+from jfsr.data import records
 from jfsr.data.datasets import pts
 from jfsr.data.datasets.official import Entry, Official, Split
 
@@ -36,27 +37,27 @@ SPLITS = {
 
 
 def scan(root: pathlib.Path, split: str) -> Split:
-    """The pictures of a split's folders; one without its ``.pts``, or the other way round, is dropped."""
+    """The pictures of a split's folders; a picture without its ``.pts`` is dropped, and a ``.pts`` without picture."""
     names = SPLITS[split]
     base = root / "300W" if (root / "300W" / names[0]).is_dir() else root
-    there = [name for name in names if (base / name).is_dir()]
-    if not there:
+    present = [name for name in names if (base / name).is_dir()]
+    if not present:
         raise FileNotFoundError(f"no folder {', '.join(names)} in {base}")
     out = Split([])
-    for name in there:
+    for name in present:
         entries, dropped, notes = pts.listed(root, list((base / name).iterdir()))
         out.entries.extend(entries)
         out.dropped.extend(dropped)
         out.notes.extend(f"{name}: {note}" for note in notes)
         if len(entries) != FACES[name]:
             out.notes.append(f"{name} has {len(entries):,} of {FACES[name]:,} faces")
-    out.notes.extend(f"folder {name} is not in this copy" for name in names if name not in there)
+    out.notes.extend(f"folder {name} is not in this copy" for name in names if name not in present)
     return out
 
 
 def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
     """The landmarks of one ``.pts``."""
-    return pts.labels_of(pts.read_pts(root / entry.data[0]))
+    return records.landmark_labels(pts.read_pts(root / entry.data[0]))
 
 
 SPEC = Official(

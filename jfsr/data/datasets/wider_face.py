@@ -1,15 +1,16 @@
 """WIDER FACE: boxes of faces in pictures of 61 kinds of events (Yang et al., CVPR 2016).
 
-``WIDER_train/images/0--Parade/NAME.jpg``, ``WIDER_val/images/…``, and ``wider_face_split/wider_face_train_bbx_gt.txt``:
-for each picture a line with its path below ``images``, a line with the number of its faces, and for each face a line
-``x y width height blur expression illumination invalid occlusion pose``. A picture without faces has the number 0 and
-nevertheless a line, of ten zeros: four pictures in each of train and val. They are noted, and no faces are counted for
-them (whether the published counts do is not known). The test half comes without boxes, so there is no such split.
+Pictures are ``WIDER_train/images/0--Parade/NAME.jpg`` and ``WIDER_val/images/…``. The boxes are in
+``wider_face_split/wider_face_train_bbx_gt.txt``: for each picture a line with its path below ``images``, a line with
+the number of its faces, and for each face a line ``x y width height blur expression illumination invalid occlusion
+pose``. A picture without faces has the number 0 and still one line, of ten zeros; there are four such pictures in train
+and four in val. A note counts them, and they give no faces (whether the published counts include them is not known).
+The test set has no boxes, so it is not a split here.
 
-Every box is a face, ``0--Parade/NAME.jpg`` and ``…#2``, numbered as listed. Faces are dropped that are marked invalid,
-have no width or height, or are under ``MIN_PX`` pixels wide or high, which is more than half of them: below 16 pixels
-there is less than a network of 16×16 takes. Of a picture the square of ``REGION`` box sides around the face is kept.
-Usual crop: ``box``, margin 1.3. Poses, landmarks and people are not labelled.
+Every box is a face, ``0--Parade/NAME.jpg`` and ``…#2``, numbered as listed. A face is dropped if it is marked invalid,
+has no width or height, or is under ``MIN_PX`` pixels wide or high. This drops more than half of the faces; below 16
+pixels they are smaller than the 16×16 input of the networks. A square of ``REGION`` box sides around the face is kept.
+Usual crop: ``box``, margin 1.3. Poses, landmarks and identities are not labelled.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from jfsr.data.datasets.official import Entry, Official, Split
 
 MIN_PX = 16
 REGION = 3.0
-NUMBERS = 10  # in the line of a face: the box, and six marks
-INVALID = 7  # which of them
+NUMBERS = 10  # numbers in the line of a face: four of the box, six marks
+INVALID = 7  # index of the mark "invalid"
 
 Face = tuple[int, ...]
 
@@ -39,11 +40,11 @@ def scan(root: pathlib.Path, split: str) -> Split:
     images = root / f"WIDER_{split}" / "images"
     if not images.is_dir():
         raise FileNotFoundError(f"no folder {images}")
-    there = {item.name: set(os.listdir(item)) for item in images.iterdir() if item.is_dir()}
+    present = {item.name: set(os.listdir(item)) for item in images.iterdir() if item.is_dir()}
     entries, dropped, empty = [], [], 0
     for picture, faces in read_boxes(file / _list(split)):
         event, _, name = picture.partition("/")
-        missing = name not in there.get(event, ())
+        missing = name not in present.get(event, ())
         empty += not faces
         for number, face in enumerate(faces, 1):
             label = picture if number == 1 else f"{picture}#{number}"
@@ -56,7 +57,7 @@ def scan(root: pathlib.Path, split: str) -> Split:
 
 
 def rule_of(face: Face) -> str:
-    """Why a face is not used, or ''."""
+    """The rule by which a face is dropped, '' for a face that is kept."""
     width, height = face[2:4]
     if face[INVALID]:
         return "marked invalid"
@@ -72,7 +73,7 @@ def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
 
 
 def read_boxes(file: pathlib.Path) -> Iterator[tuple[str, list[Face]]]:
-    """Each picture of a list and its faces; ValueError with the line that is malformed or missing."""
+    """Each picture of a list with its faces; ValueError names a malformed or missing line."""
     lines = enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
     for number, line in lines:
         picture = line.strip()
@@ -83,7 +84,7 @@ def read_boxes(file: pathlib.Path) -> Iterator[tuple[str, list[Face]]]:
             raise ValueError(f"{file}, line {number}: {line!r}; expected the number of faces of {picture}")
         count = int(line)
         faces = []
-        for _ in range(max(count, 1)):  # a picture without faces has a line of zeros
+        for _ in range(max(count, 1)):  # a picture without faces still has a line of zeros
             number, line = next(lines, (number + 1, ""))
             try:
                 face = tuple(int(cell) for cell in line.split())
@@ -108,7 +109,7 @@ SPEC = Official(
         "wider_face_split/wider_face_train_bbx_gt.txt, wider_face_val_bbx_gt.txt"
     ),
     release="1.0.0",
-    # Boxes; in 12,880 and 3,226 pictures.
+    # Numbers of boxes, in 12,880 and 3,226 pictures.
     counts={"train": 159_424, "val": 39_708},
     scan=scan,
     read=read,

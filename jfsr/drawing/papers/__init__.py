@@ -8,8 +8,6 @@ be drawn of them, under the title of what they are.
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,9 +19,9 @@ from jfsr.data.datasets import building
 from jfsr.drawing import figures
 from jfsr.drawing.papers import iafsr, msgan, parts
 from jfsr.drawing.papers.scene import OURS, Drawing, Figure, Scene
-from jfsr.evals.faces import METHODS
+from jfsr.evals.faces import ROWS
 from jfsr.frozen import zoo
-from jfsr.tables import columns, protocols, scoring
+from jfsr.tables import protocols, scoring, summary
 from jfsr.tables.protocols import Protocol
 
 FIGURES: dict[str, Figure] = {**msgan.FIGURES, **iafsr.FIGURES, **parts.FIGURES}
@@ -46,8 +44,8 @@ def choose(
 
     Args:
       names: of figures.
-      folders: the user's folders by dataset; of the data sets of :data:`ANY` it serves the figures whose own dataset has
-        none.
+      folders: the user's folders by data set. One for a data set of :data:`ANY` is the fallback for figures whose own
+        data set has none.
       fields: further fields of the protocols: ``split``, ``crop``, ``margin``; None = as it is.
 
     Raises:
@@ -79,13 +77,13 @@ def _instead(protocol: Protocol, dataset: str) -> Protocol:
     kind = "-verification" if protocol.task == "verification" else "-misaligned" if protocol.misalign else ""
     table = protocols.TABLES.get(ANY[dataset] + kind)
     if table is None:
-        raise ValueError(f"--data={dataset}: it has no pairs of faces, which {protocol.table} needs")
+        raise ValueError(f"--data={dataset}: it has no pairs of faces, which {protocol.name} needs")
     taken = ("dataset", "split", "crop", "margin", "faces", "normaliser", "misalign")
     return dataclasses.replace(protocol, **{k: getattr(table, k) for k in taken})
 
 
 def network(name: str, chosen: str | None, system: scoring.System, protocol: Protocol) -> tuple[Any, Any] | None:
-    """The network that a figure's faces are read by, as of a table: :func:`jfsr.tables.scoring.judge`.
+    """The network that a figure's faces are read by, as of a table: :func:`jfsr.tables.scoring.network_for`.
 
     Args:
       name: of the figure.
@@ -100,7 +98,7 @@ def network(name: str, chosen: str | None, system: scoring.System, protocol: Pro
     if not kind:
         return None
     try:
-        found, why = scoring.judge(kind, chosen or getattr(protocol, kind) or None, system, protocol)
+        found, why = scoring.network_for(kind, chosen or getattr(protocol, kind) or None, system, protocol)
     except zoo.MissingWeights as error:
         found, why = None, str(error)
     if found is None:
@@ -156,7 +154,7 @@ def _departures(protocol: Protocol, usual: Protocol) -> list[str]:
 def check_labels(labels: Sequence[str]) -> None:
     """ValueError for a label of --beside that a figure gives to something else, or that comes twice."""
     for label in labels:
-        if not label or label.lower() in METHODS or labels.count(label) > 1:
+        if not label or label.lower() in ROWS or labels.count(label) > 1:
             why = "comes twice" if labels.count(label) > 1 else "is a name that every figure has"
             raise ValueError(f"--beside={label}=…: the label {why if label else 'is empty'}; give another")
 
@@ -186,11 +184,9 @@ def write(folder: pathlib.Path, drawing: Drawing, protocol: Protocol, provenance
       provenance: what made it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f".figure.png.{os.getpid()}"
-    draft.write_bytes(figures.png(drawing.picture))
-    draft.replace(folder / "figure.png")
-    columns.write_csv(folder / "figure.csv", drawing.rows)
-    summary = {
+    files.write_bytes(folder / "figure.png", figures.png(drawing.picture))
+    summary.write_csv(folder / "figure.csv", drawing.lines)
+    record = {
         "title": protocol.title,
         "notes": drawing.notes,
         "protocol": protocol.text(),
@@ -198,4 +194,4 @@ def write(folder: pathlib.Path, drawing: Drawing, protocol: Protocol, provenance
         "protocol_fields": protocol.fields(),
         **provenance,
     }
-    files.write_text(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    files.write_json(folder / "summary.json", record)

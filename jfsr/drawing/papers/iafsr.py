@@ -13,9 +13,8 @@ from jfsr import recognition
 from jfsr.data import pipeline
 from jfsr.drawing import plots
 from jfsr.drawing.papers.scene import Drawing, Figure, Scene, absent, lr_title
-from jfsr.evals.faces import enlarge
+from jfsr.evals.faces import Line, enlarge
 from jfsr.tables import protocols, scoring
-from jfsr.tables.columns import Rows
 from jfsr.tables.protocols import Protocol
 
 FACES = 2000  # of Figs. 2 and 5
@@ -60,33 +59,33 @@ def resolution(scene: Scene) -> Drawing:
         parts.append([gaps(read(reduce(hr, size)), original) for size in SIZES_PX])
     by_size = [Gaps(*(np.concatenate(x) for x in zip(*of, strict=True))) for of in zip(*parts, strict=True)]
     curves = {what: np.stack([of[k] for of in by_size], -1) for k, what in enumerate((COSINE, ANGLE, MAGNITUDE))}
-    rows = [
+    lines = [
         {"name": name, "size_px": size} | {key: float(x[i]) for key, x in of._asdict().items()}
         for i, name in enumerate(names)
         for size, of in zip(SIZES_PX, by_size, strict=True)
     ]
     notes = [f"{len(names)} faces, features of {scene.network_name}; band: the middle half of the faces"]
-    return Drawing(plots.against_size(SIZES_PX, curves), rows, notes)
+    return Drawing(plots.against_size(SIZES_PX, curves), lines, notes)
 
 
 def per_method(scene: Scene) -> Drawing:
-    """Mean magnitude and angle gaps to the originals by method (Fig. 5)."""
+    """Mean magnitude and angle gaps to the originals by row (Fig. 5)."""
     scene.one_scale()
     names, read = scene.read_all(scene.choose(FACES), scene.features())
     ((scale, features),) = read.items()
-    found = {method: gaps(x, features["original"]) for method, x in features.items() if method != "original"}
-    rows = [
-        {"name": name, "method": method} | {key: float(x[i]) for key, x in of._asdict().items()}
-        for method, of in found.items()
+    found = {row: gaps(x, features["original"]) for row, x in features.items() if row != "original"}
+    lines = [
+        {"name": name, "row": row} | {key: float(x[i]) for key, x in of._asdict().items()}
+        for row, of in found.items()
         for i, name in enumerate(names)
     ]
     panels = {
-        MAGNITUDE: {method: of.magnitude for method, of in found.items()},
-        ANGLE: {method: of.angle_deg for method, of in found.items()},
+        MAGNITUDE: {row: of.magnitude for row, of in found.items()},
+        ANGLE: {row: of.angle_deg for row, of in found.items()},
     }
     notes = [f"{len(names)} faces, {lr_title(scale)}, features of {scene.network_name}; 95 % bootstrap intervals"]
     notes += [] if len(scene.systems) > 1 else absent("the other methods", "runs of sr_net, srgan, sr_ou, sr_angle")
-    return Drawing(plots.bars(panels), rows, notes)
+    return Drawing(plots.bars(panels), lines, notes)
 
 
 def betas(config: Any) -> tuple[float, float] | None:
@@ -99,7 +98,8 @@ def betas(config: Any) -> tuple[float, float] | None:
 
 def sweep(scene: Scene) -> Drawing:
     """Verification accuracy against β₁ at β₂ = 0, and against β₂ at one β₁ (Fig. 4)."""
-    rows: Rows = []
+    assert scene.network is not None
+    lines: list[Line] = []
     other = []
     for label, system in scene.systems.items():
         weights = betas(system.config)
@@ -107,32 +107,32 @@ def sweep(scene: Scene) -> Drawing:
             other.append(label)
             continue
         protocol = protocols.replace(scene.protocol, {"scale": system.scale})
-        scored = scoring.score(system, scoring.Judges(identity=scene.network), protocol, limit=scene.limit)
+        scored = scoring.score(system, scoring.Networks({"identity": scene.network}), protocol, limit=scene.limit)
         acc = scored.result.summary["ours"]["acc"]
-        row = {"system": label, "beta1": weights[0], "beta2": weights[1], "accuracy_percent": acc.mean}
-        rows.append({**row, "standard_error": (acc.high - acc.mean) / 1.96, "pairs": acc.n})
-    if not rows:
-        raise ValueError(f"{scene.protocol.table} needs runs of configs/iafsr.py with the paper's identity loss: no β")
-    first, second, at = split(rows)
-    notes = [f"Accuracy by {scene.network_name}, {rows[0]['pairs']} pairs; bars: standard error of the folds' mean"]
+        line = {"system": label, "beta1": weights[0], "beta2": weights[1], "accuracy_percent": acc.mean}
+        lines.append({**line, "standard_error": (acc.high - acc.mean) / 1.96, "pairs": acc.n})
+    if not lines:
+        raise ValueError(f"{scene.protocol.name} needs runs of configs/iafsr.py with the paper's identity loss: no β")
+    first, second, at = split(lines)
+    notes = [f"Accuracy by {scene.network_name}, {lines[0]['pairs']} pairs; bars: standard error of the folds' mean"]
     notes += [f"not drawn: {label}, which has no β₁ and β₂" for label in other]
     notes += absent("β₁", "two runs or more with weights.magnitude = 0") if len(first) < 2 else []
     notes += absent("β₂", f"two runs or more with it, at β₁ = {at:g}") if len(second) < 2 else []
-    left_out = len(rows) - len(first) - len(second)
+    left_out = len(lines) - len(first) - len(second)
     notes += [f"{left_out} runs have a β₂ at another β₁ than {at:g} and are in the CSV alone"] if left_out else []
     beta2 = f"β₂, at β₁ = {at:g}"
-    same = [row[1] for row in first.tolist() if row[0] == at]
+    same = [line[1] for line in first.tolist() if line[0] == at]
     base = {beta2: max(same)} if same else {}
     panels = {"β₁, at β₂ = 0": first, beta2: second}
-    return Drawing(plots.sweeps(panels, baseline=base, log=[beta2]), rows, notes)
+    return Drawing(plots.sweeps(panels, baseline=base, log=[beta2]), lines, notes)
 
 
-def split(rows: Rows) -> tuple[Float[np.ndarray, "a 3"], Float[np.ndarray, "b 3"], float]:
+def split(lines: list[Line]) -> tuple[Float[np.ndarray, "a 3"], Float[np.ndarray, "b 3"], float]:
     """The points of the two panels, (β, accuracy, standard error), and the β₁ of the second.
 
     That β₁ is the one of most runs with a β₂; of equally many, or of none, the one with the best run.
     """
-    table = np.array([[row[k] for k in ("beta1", "beta2", "accuracy_percent", "standard_error")] for row in rows])
+    table = np.array([[line[k] for k in ("beta1", "beta2", "accuracy_percent", "standard_error")] for line in lines])
     first, rest = table[table[:, 1] == 0], table[table[:, 1] != 0]
     some = rest if len(rest) else first
     at = max(
@@ -147,7 +147,7 @@ _VGGFACE2: dict[str, Any] = {"dataset": "vggface2", "split": "test", "crop": "ey
 _LIGHT9 = (("identity", "lightcnn9"),)
 
 FIGURES = {
-    figure.protocol.table: figure
+    figure.protocol.name: figure
     for figure in (
         Figure(
             Protocol("iafsr/f2", "IAFSR Fig. 2: identity features by input size", **_VGGFACE2, identity="lightcnn9"),
@@ -158,7 +158,7 @@ FIGURES = {
         Figure(
             dataclasses.replace(
                 protocols.TABLES["iafsr/t1-lfw"],
-                table="iafsr/f4",
+                name="iafsr/f4",
                 title="IAFSR Fig. 4: verification accuracy by β₁ and β₂",
                 paper=(),
             ),

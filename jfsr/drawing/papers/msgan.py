@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
@@ -18,8 +17,8 @@ from jfsr.data.records import Record
 from jfsr.drawing import figures, plots
 from jfsr.drawing.papers.scene import OURS, SHOWN, Chosen, Drawing, Figure, Scene, absent, lr_title
 from jfsr.evals import identity, pose
-from jfsr.tables import columns, protocols
-from jfsr.tables.columns import Rows
+from jfsr.evals.faces import Line
+from jfsr.tables import protocols, summary
 from jfsr.tables.protocols import Protocol
 
 PAIRS = 500  # of Fig. 15
@@ -34,20 +33,20 @@ def norms(scene: Scene) -> Drawing:
     """Lengths of a network's features, of originals, low resolution and ours (Fig. 6: pose; Fig. 7: MagFace)."""
     names, read = scene.read_all(scene.choose(0), scene.features())
     panels: dict[str, dict[str, np.ndarray]] = {}
-    rows: Rows = []
+    lines: list[Line] = []
     notes = []
     for scale, features in read.items():
-        stats = {method: recognition.norm_stats(x) for method, x in features.items()}
-        panels[lr_title(scale)] = {method: s.norms for method, s in stats.items()}
+        stats = {row: recognition.norm_stats(x) for row, x in features.items()}
+        panels[lr_title(scale)] = {row: s.norms for row, s in stats.items()}
         said = ", ".join(f"{plots.label(m)} {s.mean:.2f} ± {s.std:.2f}" for m, s in stats.items())
         notes.append(f"{lr_title(scale)}, mean and standard deviation of {len(names)} faces' norms: {said}")
-        for method, s in stats.items():
-            rows += [
-                {"lr_px": 128 // scale, "name": name, "method": method, "norm": float(norm)}
+        for row, s in stats.items():
+            lines += [
+                {"lr_px": 128 // scale, "name": name, "row": row, "norm": float(norm)}
                 for name, norm in zip(names, s.norms, strict=True)
             ]
     notes += other_scale(scene)
-    return Drawing(plots.densities(panels, xlabel=f"‖z‖₂, features of {scene.network_name}"), rows, notes)
+    return Drawing(plots.densities(panels, xlabel=f"‖z‖₂, features of {scene.network_name}"), lines, notes)
 
 
 def spectrum(scene: Scene) -> Drawing:
@@ -55,18 +54,18 @@ def spectrum(scene: Scene) -> Drawing:
     chosen = scene.choose(SPECTRUM)
     names, read = scene.read_all(chosen, scene.features())
     panels: dict[str, dict[str, np.ndarray]] = {}
-    rows: Rows = []
+    lines: list[Line] = []
     notes = []
     for scale, features in read.items():
-        found = {method: recognition.singular_spectrum(x) for method, x in features.items()}
-        panels[lr_title(scale)] = {method: s.values[: len(names) - 1] for method, s in found.items()}
+        found = {row: recognition.singular_spectrum(x) for row, x in features.items()}
+        panels[lr_title(scale)] = {row: s.values[: len(names) - 1] for row, s in found.items()}
         said = ", ".join(f"{plots.label(m)} {s.effective_rank:.1f}" for m, s in found.items())
         notes.append(
             f"{lr_title(scale)}, dimensions that carry the features (e to the entropy of the spectrum): {said}"
         )
-        for method, s in found.items():
-            rows += [
-                {"lr_px": 128 // scale, "method": method, "index": i + 1, "value": float(v), "relative": float(r)}
+        for row, s in found.items():
+            lines += [
+                {"lr_px": 128 // scale, "row": row, "index": i + 1, "value": float(v), "relative": float(r)}
                 for i, (v, r) in enumerate(zip(s.values, s.relative, strict=True))
             ]
     width = next(iter(next(iter(read.values())).values())).shape[1]
@@ -74,7 +73,7 @@ def spectrum(scene: Scene) -> Drawing:
     if len(names) <= width:
         notes.append(f"Fewer faces than dimensions: past value {len(names) - 1} all is 0 and is not drawn")
     notes += other_scale(scene)
-    return Drawing(plots.spectra(panels, ylabel=f"singular value, {scene.network_name}"), rows, notes)
+    return Drawing(plots.spectra(panels, ylabel=f"singular value, {scene.network_name}"), lines, notes)
 
 
 def other_scale(scene: Scene) -> list[str]:
@@ -90,21 +89,21 @@ def errors(scene: Scene) -> Drawing:
     """Distributions of the absolute errors of yaw, pitch and roll (Fig. 9)."""
     scene.one_scale()
     assert scene.network is not None
-    read, rows = pose.estimator(*scene.network), []
+    read, lines = pose.program(*scene.network), []
     chosen = scene.choose(0, in_range)
     for label in scene.systems:
         for some in scene.restored(label, chosen):
-            methods = ("original", "bicubic") if label == OURS else ()
-            readings = {method: read(some.images[method]) for method in methods}
-            rows += pose.score(some, {**readings, label: read(some.images["ours"])}, original=None)
-    rows = [{key: value for key, value in row.items() if key != "shift"} for row in rows]
-    by_method = {
-        method: np.stack([columns.column(rows, method, f"{angle}_err") for angle in pose.POSE_NAMES], axis=-1)
-        for method in ("original", "bicubic", *scene.systems)
+            rows = ("original", "bicubic") if label == OURS else ()
+            readings = {row: read(some.images[row]) for row in rows}
+            lines += pose.score(some, {**readings, label: read(some.images["ours"])}, original=None)
+    lines = [{key: value for key, value in line.items() if key != "shift"} for line in lines]
+    errors_deg = {
+        row: np.stack([summary.column(lines, row, f"{angle}_err") for angle in pose.POSE_NAMES], axis=-1)
+        for row in ("original", "bicubic", *scene.systems)
     }
-    means = ", ".join(f"{plots.label(m)} {np.nanmean(e):.2f}°" for m, e in by_method.items())
+    means = ", ".join(f"{plots.label(m)} {np.nanmean(e):.2f}°" for m, e in errors_deg.items())
     notes = [f"Poses read by {scene.network_name} off {len(chosen.identity)} faces with |angle| ≤ 99°; MAE: {means}"]
-    return Drawing(plots.error_distribution(by_method), rows, notes)
+    return Drawing(plots.error_distribution(errors_deg), lines, notes)
 
 
 def poses(scene: Scene) -> Drawing:
@@ -124,23 +123,23 @@ def in_range(record: Record) -> bool:
 
 def _axes(scene: Scene, chosen: Chosen, *, labelled: bool) -> Drawing:
     assert scene.network is not None
-    read = pose.estimator(*scene.network)
+    read = pose.program(*scene.network)
     some, images = scene.sheet_of(chosen)
     shown = {"original": some.images["original"], "bicubic": some.images["bicubic"], **images}
-    readings = {method: read(x) for method, x in shown.items()}
+    readings = {row: read(x) for row, x in shown.items()}
     if labelled:
         readings["original"] = some.pose_deg
     titles = {"original": "Original, label" if labelled else "Original", "bicubic": f"Bicubic of {some.lr.shape[1]} px"}
     columns: dict[str, Any] = {f"Input {some.lr.shape[1]} px": (some.lr, None)}
-    columns |= {titles.get(method, plots.label(method)): (x, readings[method]) for method, x in shown.items()}
-    rows = [
-        {"name": name, "method": method, "what": "label" if labelled and method == "original" else "reading"}
-        | {f"{angle}_deg": float(readings[method][i, k]) for k, angle in enumerate(pose.POSE_NAMES)}
+    columns |= {titles.get(row, plots.label(row)): (x, readings[row]) for row, x in shown.items()}
+    lines = [
+        {"name": name, "row": row, "what": "label" if labelled and row == "original" else "reading"}
+        | {f"{angle}_deg": float(readings[row][i, k]) for k, angle in enumerate(pose.POSE_NAMES)}
         for i, name in enumerate(some.names)
-        for method in shown
+        for row in shown
     ]
     notes = [f"Below each face: yaw / pitch / roll; poses read by {scene.network_name}; faces chosen by a seed"]
-    return Drawing(figures.pose_sheet(columns), rows, notes)
+    return Drawing(figures.pose_sheet(columns), lines, notes)
 
 
 # ---- Pictures: Figs. 8, 12, 13
@@ -151,15 +150,13 @@ def degraded(scene: Scene) -> Drawing:
     chosen, scale = scene.choose(SHOWN), scene.protocol.scale
     records = [chosen.data.source[i] for i in range(len(chosen.identity))]
     hr = np.stack([record["image"] for record in records])
-    copies, key = jnp.asarray(metrics.from_8bit(np.repeat(hr, DEGRADED, axis=0))), jax.random.key(0)
-    made = np.asarray(degrade.degrade(key, copies, jnp.arange(len(copies)), scale=scale))
-    rows: Rows = []
+    small, key = degrade.samples(hr, count=DEGRADED, scale=scale, seed=0), jax.random.key(0)
+    lines: list[Line] = []
     for i, record in enumerate(records):
         for j in range(DEGRADED):
             drawn = degrade.sample_recipe(jax.random.fold_in(key, i * DEGRADED + j), scale=scale)
-            rows.append({"name": record["name"], "sample": j + 1, **recipe(jax.device_get(drawn))})
-    small = metrics.to_8bit(made).reshape(len(hr), DEGRADED, *made.shape[1:])
-    return Drawing(figures.degraded_samples(hr, small), rows, [])
+            lines.append({"name": record["name"], "sample": j + 1, **recipe(jax.device_get(drawn))})
+    return Drawing(figures.degraded_samples(hr, small), lines, [])
 
 
 def recipe(drawn: Any) -> dict[str, Any]:
@@ -176,20 +173,20 @@ def recipe(drawn: Any) -> dict[str, Any]:
 
 
 def comparison(scene: Scene) -> Drawing:
-    """HR | LR | bicubic | systems, one face a row (Figs. 12, 13)."""
+    """HR | LR | bicubic | systems, one face a line (Figs. 12, 13)."""
     some, images = scene.sheet_of(scene.choose(SHOWN))
     rivals = {label: x for label, x in images.items() if label != OURS}
     shown = {"bicubic": some.images["bicubic"], **rivals, OURS: images[OURS]}
     columns = {"Original": list(some.images["original"]), f"LR {some.lr.shape[1]} px": list(some.lr)}
-    columns |= {plots.label(method): list(x) for method, x in shown.items()}
+    columns |= {plots.label(row): list(x) for row, x in shown.items()}
     hr = metrics.from_8bit(some.images["original"])
-    rows: Rows = []
-    for method, x in shown.items():
+    lines: list[Line] = []
+    for row, x in shown.items():
         quality = {"psnr": metrics.psnr(metrics.from_8bit(x), hr), "ssim": metrics.ssim(metrics.from_8bit(x), hr)}
         for i, name in enumerate(some.names):
-            rows.append({"name": name, "method": method} | {key: float(q[i]) for key, q in quality.items()})
+            lines.append({"name": name, "row": row} | {key: float(q[i]) for key, q in quality.items()})
     notes = [] if rivals else absent("another method's faces", "its run, or a folder of its images")
-    return Drawing(figures.sheet(columns), rows, ["Faces chosen by a seed", *notes])
+    return Drawing(figures.sheet(columns), lines, ["Faces chosen by a seed", *notes])
 
 
 # ---- Identities: Fig. 15
@@ -204,13 +201,13 @@ def mixing(scene: Scene) -> Drawing:
     chosen = dataclasses.replace(scene, limit=0).choose(2 * pairs)
     index = negative_pairs(chosen.identity, seed=0)[:pairs]
     if not len(index):
-        raise ValueError(f"{chosen.data.whole.name} has no two faces of different people")
-    names, read = scene.read_all(chosen, identity.embedder(*scene.network))
+        raise ValueError(f"{chosen.data.all_faces.name} has no two faces of different people")
+    names, read = scene.read_all(chosen, identity.program(*scene.network))
     ((_, features),) = read.items()
     cosines = {with_ip(scene, m): recognition.cosine(x[index[:, 0]], x[index[:, 1]]) for m, x in features.items()}
-    rows = [
-        {"pair": k, "a": names[a], "b": names[b], "method": method, "cosine": float(values[k])}
-        for method, values in cosines.items()
+    lines = [
+        {"pair": k, "a": names[a], "b": names[b], "row": row, "cosine": float(values[k])}
+        for row, values in cosines.items()
         for k, (a, b) in enumerate(index.tolist())
     ]
     unknown = int((chosen.identity < 0).sum())
@@ -220,20 +217,20 @@ def mixing(scene: Scene) -> Drawing:
         notes.append(f"{unknown} of {len(names)} faces are of unknown people: two pictures, not surely two people")
     if len(index) < pairs:
         notes.append(f"Fewer than {pairs} pairs: each face is in one pair, and there are {len(names)} faces")
-    kinds = {bool(s.config.weights.ip) for s in scene.systems.values() if _has_ip(s)}
+    kinds = {bool(s.config.weights.identity) for s in scene.systems.values() if _has_ip(s)}
     for kind, text in ((True, "with"), (False, "without")):
         if kind not in kinds:
-            notes += absent(f"MSGAN {text} L_ip", f"a run {text} it (weights.ip {'above' if kind else '='} 0)")
+            notes += absent(f"MSGAN {text} L_ip", f"a run {text} it (weights.identity {'above' if kind else '='} 0)")
     panel = {f"{len(index)} pairs of two people, {lr_title(scene.protocol.scale)}": cosines}
-    return Drawing(plots.densities(panel, xlabel=f"cosine, {scene.network_name}"), rows, notes)
+    return Drawing(plots.densities(panel, xlabel=f"cosine, {scene.network_name}"), lines, notes)
 
 
-def with_ip(scene: Scene, method: str) -> str:
-    """A method's name, and of an MSGAN whether it was trained with the identity loss."""
-    system = scene.systems.get(method)
-    if system is None or not _has_ip(system) or method == OURS:
-        return method
-    return f"{method}, {'with' if system.config.weights.ip else 'without'} L_ip"
+def with_ip(scene: Scene, row: str) -> str:
+    """A row's name, and of an MSGAN whether it was trained with the identity loss."""
+    system = scene.systems.get(row)
+    if system is None or not _has_ip(system) or row == OURS:
+        return row
+    return f"{row}, {'with' if system.config.weights.identity else 'without'} L_ip"
 
 
 def _has_ip(system: Any) -> bool:
@@ -273,7 +270,7 @@ _WIDER: dict[str, Any] = {"dataset": "wider_face", "split": "val", "crop": "box"
 
 
 def _of(table: str, name: str, title: str, **fields: Any) -> Protocol:
-    return dataclasses.replace(protocols.TABLES[table], table=name, title=title, paper=(), **fields)
+    return dataclasses.replace(protocols.TABLES[table], name=name, title=title, paper=(), **fields)
 
 
 def _figures() -> dict[str, Figure]:
@@ -337,7 +334,7 @@ def _figures() -> dict[str, Figure]:
             beside="a run without L_ip",
         ),
     )
-    return {figure.protocol.table: figure for figure in found}
+    return {figure.protocol.name: figure for figure in found}
 
 
 FIGURES = _figures()

@@ -13,32 +13,33 @@ from jfsr import metrics
 from jfsr.data import heatmaps
 from jfsr.drawing import figures, plots
 from jfsr.drawing.papers.scene import OURS, SHOWN, Drawing, Figure, Scene, absent
-from jfsr.evals import landmarks
-from jfsr.evals.faces import Faces
+from jfsr.evals import Context, landmarks
+from jfsr.evals.faces import Faces, Line
 from jfsr.tables import protocols
-from jfsr.tables.columns import Rows
 
 
 def components(scene: Scene) -> Drawing:
     """Input, original, true heatmaps, ours, and ours under the estimated heatmaps (MTUN Fig. 3)."""
     some, _ = scene.sheet_of(scene.choose(SHOWN))
     if some.components is None:
-        raise ValueError(f"{scene.protocol.table} needs a system that estimates heatmaps: an mtun with weights.h > 0")
-    sigma = scene.systems[OURS].config.loss.sigma_px
+        raise ValueError(
+            f"{scene.protocol.name} needs a system that estimates heatmaps: an mtun with weights.heatmap > 0"
+        )
+    sigma = scene.systems[OURS].config.heatmap.sigma_px
     true = true_components(some, size=some.components.shape[1], sigma_px=sigma)
     picture = figures.component_comparison(some.lr, some.images["ours"], some.images["original"], some.components, true)
-    rows: Rows = []
+    lines: list[Line] = []
     for i, name in enumerate(some.names):
         for k, part in enumerate(heatmaps.COMPONENTS):
-            row: dict[str, Any] = {"name": name, "component": part}
+            line: dict[str, Any] = {"name": name, "component": part}
             for kind, maps in (("estimated", some.components), ("true", true)):
                 x, y, value = centre(maps[i, ..., k], image_size=some.images["ours"].shape[1])
-                row |= {f"{kind}_x_px": x, f"{kind}_y_px": y, f"{kind}_peak": value}
-            rows.append(row)
+                line |= {f"{kind}_x_px": x, f"{kind}_y_px": y, f"{kind}_peak": value}
+            lines.append(line)
     notes = ["Eyes red, nose green, mouth blue, chin yellow; hidden components have no heatmap"]
     if not np.isfinite(some.landmarks_px).any():
         notes.append("The true heatmaps are black: these faces have no landmarks")
-    return Drawing(picture, rows, notes)
+    return Drawing(picture, lines, notes)
 
 
 def true_components(some: Faces, *, size: int, sigma_px: float) -> Float[np.ndarray, "n m m 4"]:
@@ -80,18 +81,19 @@ def restored_landmarks(scene: Scene) -> Drawing:
             figures.draw_landmarks(x, nothing, true_px=p, size=cell)
             for x, p in zip(some.images["original"], true, strict=True)
         ]
-    rows = [
-        {"name": name, "method": method, "psnr_y": float(value)}
-        for method, x in {"bicubic": some.images["bicubic"], **images}.items()
+    lines = [
+        {"name": name, "row": row, "psnr_y": float(value)}
+        for row, x in {"bicubic": some.images["bicubic"], **images}.items()
         for name, value in zip(some.names, _psnr_y(scene, some, x), strict=True)
     ]
-    errors = {row["name"]: row["nmse"] for row in landmarks.run([some], scene.protocol)}
-    rows = [row | ({"nmse": errors.get(row["name"], np.nan)} if row["method"] == OURS else {}) for row in rows]
+    scored = landmarks.run([some], Context(normaliser=scene.protocol.normaliser))
+    errors = {line["name"]: line["nmse"] for line in scored}
+    lines = [line | ({"nmse": errors.get(line["name"], np.nan)} if line["row"] == OURS else {}) for line in lines]
     notes = ["Faces chosen by a seed"]
     notes += ["Green: landmarks found in the low resolution; red: the labels"] if found is not None else []
     notes += [] if found is not None else ["this system finds no landmarks; a jasrnet does"]
     notes += [] if rivals else absent("the other methods", "their runs, or folders of their images")
-    return Drawing(figures.sheet(columns, cell=cell), rows, notes)
+    return Drawing(figures.sheet(columns, cell=cell), lines, notes)
 
 
 def _psnr_y(scene: Scene, some: Faces, images: np.ndarray) -> np.ndarray:
@@ -102,12 +104,12 @@ def _psnr_y(scene: Scene, some: Faces, images: np.ndarray) -> np.ndarray:
 
 
 FIGURES = {
-    figure.protocol.table: figure
+    figure.protocol.name: figure
     for figure in (
         Figure(
             dataclasses.replace(
                 protocols.TABLES["mtun/t1"],
-                table="mtun/f3",
+                name="mtun/f3",
                 title="MTUN Fig. 3: heatmaps of facial components",
                 paper=(),
                 note="",
@@ -117,7 +119,7 @@ FIGURES = {
         Figure(
             dataclasses.replace(
                 protocols.TABLES["jasrnet/t1-300w"],
-                table="jasrnet/f4",
+                name="jasrnet/f4",
                 title="JASRNet Fig. 4: faces by method, and their landmarks",
                 paper=(),
             ),

@@ -1,7 +1,7 @@
 """What a figure is, and what it is drawn from: faces chosen by a seed, systems that restore them, a network that reads.
 
-A figure's ``draw`` gets a :class:`Scene` and gives a :class:`Drawing`: the picture, the rows behind it, and what a
-one must know. It opens no file and loads no network itself.
+A figure's ``draw`` gets a :class:`Scene` and gives a :class:`Drawing`: the picture, the lines behind it, and what one
+must know. It opens no file and loads no network itself.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from jaxtyping import Float, Int, UInt8
 
 from jfsr.drawing.figures import Picture
 from jfsr.evals import faces, identity
-from jfsr.evals.faces import Faces
+from jfsr.evals.faces import Faces, Line
 from jfsr.tables import protocols, scoring
-from jfsr.tables.columns import Rows
 from jfsr.tables.protocols import Protocol
 
 OURS = "ours"  # the system of --workdir; those of --beside have the user's labels
@@ -32,12 +31,12 @@ class Drawing(NamedTuple):
 
     Attributes:
       picture: of the PNG.
-      rows: of the CSV.
+      lines: of the CSV.
       notes: where it departs from the paper's, and what is missing.
     """
 
     picture: Picture
-    rows: Rows
+    lines: list[Line]
     notes: list[str]
 
 
@@ -95,56 +94,56 @@ class Scene:
         Raises:
           ValueError: not one will do; says why the first does not.
         """
-        whole = scoring.open_faces(self.protocol)
-        count = min(count or len(whole), self.limit or len(whole), len(whole))
-        found: dict[int, int] = {}
+        all_faces = scoring.open_faces(self.protocol)
+        count = min(count or len(all_faces), self.limit or len(all_faces), len(all_faces))
+        identities: dict[int, int] = {}
         reasons = []
-        for index in np.random.default_rng(0).permutation(len(whole)).tolist():
-            if len(found) == count:
+        for index in np.random.default_rng(0).permutation(len(all_faces)).tolist():
+            if len(identities) == count:
                 break
             try:
-                record = whole[index]
+                record = all_faces[index]
             except ValueError as error:  # cannot be decoded, or lacks what the crop needs
                 reasons.append(str(error))
                 continue
             if accept(record):
-                found[index] = int(record["identity"])
-        if not found:
+                identities[index] = int(record["identity"])
+        if not identities:
             why = reasons[0] if reasons else "none has the labels that it needs"
-            raise ValueError(f"no face of {whole.name} will do for {self.protocol.table}: {why}")
-        order = sorted(found)
-        data = scoring.Data(faces.Pick(whole, order), whole, reasons, self.protocol)
-        return Chosen(data, np.array([found[i] for i in order]))
+            raise ValueError(f"no face of {all_faces.name} will do for {self.protocol.name}: {why}")
+        order = sorted(identities)
+        data = scoring.Data(faces.Pick(all_faces, order), all_faces, reasons, self.protocol)
+        return Chosen(data, np.array([identities[i] for i in order]))
 
     def restored(self, label: str, chosen: Chosen) -> Iterator[Faces]:
         """Faces beside what a system makes of them."""
         system = self.systems[label]
         protocol = protocols.replace(self.protocol, {"scale": system.scale})
-        return scoring.compared(system, dataclasses.replace(chosen.data, protocol=protocol))
+        return scoring.restored(system, dataclasses.replace(chosen.data, protocol=protocol))
 
     def sheet_of(self, chosen: Chosen) -> tuple[Faces, dict[str, UInt8[np.ndarray, "n H W 3"]]]:
         """The first batch of faces by the first system, and what every system makes of them, by label."""
         self.one_scale()
         every = {label: next(self.restored(label, chosen)) for label in self.systems}
-        return every[OURS], {label: some.images["ours"] for label, some in every.items()}
+        return every[OURS], {label: batch.images["ours"] for label, batch in every.items()}
 
     def read_all(self, chosen: Chosen, read: Read) -> tuple[list[str], dict[int, dict[str, Float[np.ndarray, "n f"]]]]:
         """What a network reads off the originals, their bicubic enlargements, and every system's faces.
 
         Returns:
-          The faces' names, and what was read by scale, then by method: 'original', 'bicubic', and labels of systems.
+          The faces' names, and what was read by scale, then by row: 'original', 'bicubic', and labels of systems.
         """
         out: dict[int, dict[str, np.ndarray]] = {}
         names: list[str] = []
         for label, system in self.systems.items():
             known = out.setdefault(system.scale, {})
-            parts: dict[str, list[np.ndarray]] = {m: [] for m in ("original", "bicubic") if m not in known}
-            parts[label], names = [], []
-            for some in self.restored(label, chosen):
-                names += some.names
-                for method, of in parts.items():
-                    of.append(read(some.images["ours" if method == label else method]))
-            known |= {method: np.concatenate(of) for method, of in parts.items()}
+            readings: dict[str, list[np.ndarray]] = {m: [] for m in ("original", "bicubic") if m not in known}
+            readings[label], names = [], []
+            for batch in self.restored(label, chosen):
+                names += batch.names
+                for row, values in readings.items():
+                    values.append(read(batch.images["ours" if row == label else row]))
+            known |= {row: np.concatenate(values) for row, values in readings.items()}
         return names, out
 
     def one_scale(self) -> None:
@@ -152,7 +151,7 @@ class Scene:
         for label, system in self.systems.items():
             if system.scale != self.systems[OURS].scale:
                 raise ValueError(
-                    f"{self.protocol.table} compares systems of one scale: --beside={label}=… restores "
+                    f"{self.protocol.name} compares systems of one scale: --beside={label}=… restores "
                     f"×{system.scale}, the other ×{self.systems[OURS].scale}"
                 )
 
@@ -161,9 +160,9 @@ class Scene:
         assert self.network is not None
         network, variables = self.network
         if network.kind == "identity":
-            return identity.embedder(network, variables)
+            return identity.program(network, variables)
         if network.kind != "pose":
-            raise ValueError(f"{network.name} is of kind {network.kind!r}; {self.protocol.table} takes a pose network")
+            raise ValueError(f"{network.name} is of kind {network.kind!r}; {self.protocol.name} takes a pose network")
         program = jax.jit(lambda variables, images: network.apply(variables, images).features)
         return lambda images: faces.in_chunks(lambda full: program(variables, full), images, width=(network.features,))
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from jfsr.data.datasets.folder import Folder
-from jfsr.data.records import BadRecord, Source
+from jfsr.data.records import BadRecord, Pictures
 
 RED, GREY, WHITE = (200, 30, 40), (100, 100, 100), (255, 255, 255)
 
@@ -42,7 +42,7 @@ def test_images_come_sorted_from_the_whole_tree_and_unlabelled_ones_know_nothing
         picture(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no image, and no picture's suffix")
     source = Folder(tmp_path)
-    assert isinstance(source, Source)
+    assert isinstance(source, Pictures)
     assert [source[i]["name"] for i in range(len(source))] == ["a.jpg", "b/a.PNG", "b/z.png", "c.webp"]
     record = source[1]
     assert (record["image"].shape, record["image"].dtype, record["identity"]) == ((10, 12, 3), np.uint8, -1)
@@ -210,7 +210,7 @@ def test_five_landmarks_stay_five(tmp_path):
         ("name,yaw_deg\na.png,1\n", "line 1: unknown column 'name'; columns are file, yaw_deg"),
         ("file,yaw\na.png,1\n", "line 1: unknown column 'yaw'"),
         ("file,yaw_deg,yaw_deg\na.png,1,2\n", "line 1: column 'yaw_deg' appears twice"),
-        ("file,x0,y0\na.png,1,2\n", "line 1: 2 landmark columns; it takes x0, y0, …, x67, y67 or"),
+        ("file,x0,y0\na.png,1,2\n", "line 1: 2 landmark columns; valid are x0, y0, …, x67, y67 or"),
         (f"file,{columns(6)}\n", "line 1: 12 landmark columns"),
         (f"file,{columns(5).replace('x4', 'x5')}\n", "line 1: 10 landmark columns"),
         ("file,yaw_deg\na.png,1\nd.png,2\n", "line 3: no image 'd.png' in the folder; remove the line or add"),

@@ -10,7 +10,7 @@ from PIL import Image
 from jfsr.data.crops import crop_record
 from jfsr.data.datasets import building, celeba, celeba_wild, cfp, checking, lfw, official, vggface2
 from jfsr.data.pairs import Pair
-from jfsr.data.records import BadRecord, Source
+from jfsr.data.records import BadRecord, Pictures
 
 SPECS = {spec.name: spec for spec in (celeba.SPEC, celeba_wild.SPEC, lfw.SPEC, vggface2.SPEC, cfp.SPEC)}
 
@@ -38,7 +38,7 @@ def edit(file, old, new):
 # ---- The layouts
 
 
-# The first face's labels are the real ones of 000001.jpg, as many pages print them.
+# The first face's labels are the real ones of 000001.jpg, as many web pages print them.
 ALIGNED = [
     [69, 109, 106, 113, 77, 142, 73, 152, 108, 154],
     *([60 + i, 110, 110, 111, 85, 140, 70, 155, 105, 156] for i in range(4)),
@@ -150,7 +150,7 @@ def copy(tmp_path):
     return make
 
 
-def reader(name, root, split=""):
+def open_folder(name, root, split=""):
     return official.OfficialFolder(SPECS[name], root, split=split)
 
 
@@ -172,8 +172,9 @@ def test_a_set_is_read_built_and_read_back_the_same(copy, tmp_path, name):
     assert all("NOT matched" in a.text() for a in accounts)  # a tiny copy
     assert "1.0.0" in str(builder.data_path)
     for split, count in FACES[name].items():
-        source, built = reader(name, root, split), building.Built(spec, str(tmp_path / "built"), split=split)
-        assert isinstance(source, Source)
+        source, built = open_folder(name, root, split), building.Built(spec, str(tmp_path / "built"), split=split)
+        assert isinstance(source, Pictures)
+        assert isinstance(built, Pictures)
         assert len(source) == len(built) == count
         for i in range(count):
             equal(source[i], built[i])
@@ -185,7 +186,7 @@ def test_a_set_is_read_built_and_read_back_the_same(copy, tmp_path, name):
 @pytest.mark.parametrize("name", SPECS)
 def test_a_picture_cut_short_is_dropped_by_name(copy, name):
     root = copy(name)
-    source = reader(name, root)
+    source = open_folder(name, root)
     file = root / source.entries[1].image
     file.write_bytes(file.read_bytes()[:-300])
     split = source.split_name
@@ -210,8 +211,8 @@ def test_a_listed_picture_that_is_absent_is_dropped_and_counted(copy, name, file
     if name == "lfw":  # without a list of people nothing says that there was a second Zico
         write(root / "lfw-names.txt", "".join(f"{person}\t{count}\n" for person, count in PEOPLE.items()))
     (root / file).unlink()
-    source = reader(name, root)
-    dropped = [found for found, why in source.skipped if why == rule]
+    source = open_folder(name, root)
+    dropped = [face for face, why in source.skipped if why == rule]
     assert len(dropped) == 1
     assert file.endswith(dropped[0])
     assert f"1 × {rule}" in source.report()
@@ -233,7 +234,7 @@ def test_a_list_that_is_missing_is_named_with_the_layout(copy, name, split, file
     root = copy(name)
     (root / file).unlink()
     with pytest.raises(ValueError, match=f"(?s){name}, split '{split}': .*{named}.*expected to hold\n"):
-        reader(name, root, split)
+        open_folder(name, root, split)
 
 
 FAULTS = [
@@ -263,7 +264,7 @@ def test_a_malformed_list_names_the_line(copy, name, file, old, new, message):
     root = copy(name)
     edit(root / file, old, new)
     with pytest.raises(ValueError, match=message):
-        reader(name, root)
+        open_folder(name, root)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +280,7 @@ def test_a_malformed_list_of_people_names_the_line(copy, old, new, message):
     root = copy("lfw")
     edit(root / "peopleDevTrain.txt", old, new)
     with pytest.raises(ValueError, match=message):
-        reader("lfw", root, "view1_train")
+        open_folder("lfw", root, "view1_train")
 
 
 def outside(root, name, face):
@@ -308,7 +309,7 @@ def at_landmarks(record):
 
 
 def test_celeba_gives_points_people_and_its_crop(copy):
-    source = reader("celeba", copy("celeba"), "full")
+    source = open_folder("celeba", copy("celeba"), "full")
     assert source.people == ["00009", "00075", "02880"]
     assert [int(source[i]["identity"]) for i in range(5)] == [2, 1, 2, 0, 1]
     record = source[0]
@@ -323,7 +324,7 @@ def test_celeba_gives_points_people_and_its_crop(copy):
 
 
 def test_celeba_in_the_wild_adds_the_box_and_drops_empty_ones(copy):
-    source = reader("celeba_wild", copy("celeba_wild"), "full")
+    source = open_folder("celeba_wild", copy("celeba_wild"), "full")
     assert source.skipped == [("000003.jpg", "box without width or height")]
     record = source[0]
     np.testing.assert_array_equal(record["box_px"], [95, 71, 321, 384])
@@ -351,14 +352,14 @@ def test_celeba_reads_kaggles_copy(copy):
         )
         (root / file).unlink()
     (root / "Anno/identity_CelebA.txt").unlink()
-    source = reader("celeba", root, "train")
+    source = open_folder("celeba", root, "train")
     assert source.notes == ["there is no identity_CelebA.txt, so identities are unknown"]
     assert [source[i]["name"] for i in range(3)] == ["000001.jpg", "000002.jpg", "000003.jpg"]
     np.testing.assert_array_equal(source[0]["landmarks5_px"], np.reshape(ALIGNED[0], (5, 2)))
     assert source[0]["identity"] == -1
     edit(root / "list_eval_partition.csv", "image_id,partition", "image_id,split")
     with pytest.raises(ValueError, match=r"list_eval_partition\.csv, line 1: .*its columns are partition"):
-        reader("celeba", root, "train")
+        open_folder("celeba", root, "train")
 
 
 def test_celeba_notes_what_lists_and_pictures_do_not_share(copy):
@@ -367,7 +368,7 @@ def test_celeba_notes_what_lists_and_pictures_do_not_share(copy):
     edit(root / "Eval/list_eval_partition.txt", "000005.jpg 2\n", "000009.jpg 0\n")
     edit(root / "Anno/identity_CelebA.txt", "000002.jpg 75\n", "")
     picture(root / "img_align_celeba/000009.jpg", (178, 218))
-    source = reader("celeba", root, "train")
+    source = open_folder("celeba", root, "train")
     assert source.skipped == [("000009.jpg", "not in list_landmarks_align_celeba")]
     assert source.notes == [
         "list_landmarks_align_celeba.txt says 6 faces and lists 5",
@@ -381,12 +382,12 @@ def test_celeba_notes_what_lists_and_pictures_do_not_share(copy):
 def test_celeba_refuses_resized_pictures_and_other_folders(copy):
     root = copy("celeba")
     picture(root / "img_align_celeba/000001.jpg", (64, 64))
-    source = reader("celeba", root)
+    source = open_folder("celeba", root)
     with pytest.raises(BadRecord, match=r"000001\.jpg: not the 178×218 of the aligned pictures"):
         source[0]
     (root / "img_align_celeba").rename(root / "pictures")
     with pytest.raises(ValueError, match="no folder img_align_celeba in"):
-        reader("celeba", root)
+        open_folder("celeba", root)
 
 
 # ---- LFW
@@ -394,23 +395,23 @@ def test_celeba_refuses_resized_pictures_and_other_folders(copy):
 
 def test_lfw_lists_people_and_the_two_views(copy):
     root = copy("lfw")
-    source = reader("lfw", root)
+    source = open_folder("lfw", root)
     names = [entry.name for entry in source.entries]
     assert names[:2] == ["AJ_Cook/AJ_Cook_0001.jpg", "Aaron_Peirsol/Aaron_Peirsol_0001.jpg"]
     assert names == [lfw.name_of(p, i + 1) for p, n in PEOPLE.items() for i in range(n)]
     assert [int(source[i]["identity"]) for i in range(9)] == [0, 1, 1, 1, 2, 2, 3, 3, 3]
     assert source.notes == []
-    train, test = reader("lfw", root, "view1_train"), reader("lfw", root, "view1_test")
+    train, test = open_folder("lfw", root, "view1_train"), open_folder("lfw", root, "view1_test")
     assert [e.person for e in train.entries] == ["Aaron_Peirsol"] * 3 + ["AJ_Cook"]
     assert {e.name for e in train.entries} | {e.name for e in test.entries} == set(names)
     edit(root / "peopleDevTest.txt", "Zico\t3", "Zico\t2")
-    assert reader("lfw", root, "view1_test").notes == [
+    assert open_folder("lfw", root, "view1_test").notes == [
         "1 pictures are beyond what peopleDevTest.txt says of a person, and left out"
     ]
 
 
 def test_lfws_crop_is_the_central_144_pixels(copy):
-    record = reader("lfw", copy("lfw"))[0]
+    record = open_folder("lfw", copy("lfw"))[0]
     inside = crop_record(record, rule="center", margin=144 / 250, size=144)["image"]
     assert inside.min() > 240
     around = crop_record(record, rule="center", margin=148 / 250, size=148)["image"]
@@ -421,14 +422,14 @@ def test_lfws_crop_is_the_central_144_pixels(copy):
 @pytest.mark.parametrize("place", ["lfw", "lfw_funneled", "."])
 def test_lfw_is_found_where_it_lies_under_the_same_names(copy, place):
     root = copy("lfw")
-    wanted = [entry.name for entry in reader("lfw", root).entries]
+    wanted = [entry.name for entry in open_folder("lfw", root).entries]
     if place == ".":
-        source = reader("lfw", root / "lfw-deepfunneled")
+        source = open_folder("lfw", root / "lfw-deepfunneled")
         assert lfw.pairs(root / "lfw-deepfunneled") == lfw.pairs(root)  # the list lies beside it
         assert source.notes == []
     else:
         (root / "lfw-deepfunneled").rename(root / place)
-        source = reader("lfw", root)
+        source = open_folder("lfw", root)
         assert source.notes == [f"the folder {place} does not say deep-funneled, which the usual crop is made for"]
     assert [entry.name for entry in source.entries] == wanted
     assert source[0]["image"].shape == (250, 250, 3)
@@ -438,15 +439,15 @@ def test_lfw_names_strange_files_and_refuses_crops_of_others(copy):
     root = copy("lfw")
     picture(root / "lfw-deepfunneled/Zico/Zico_1.jpg", (250, 250))
     picture(root / "lfw-deepfunneled/Zico/Zico_0001.jpg", (112, 112))
-    source = reader("lfw", root)
+    source = open_folder("lfw", root)
     assert source.skipped == [("Zico/Zico_1.jpg", "not named as NAME_0001.jpg in the folder NAME")]
     with pytest.raises(BadRecord, match=r"Zico_0001\.jpg: not LFW's 250×250"):
         source[6]
     with pytest.raises(ValueError, match=r"(?s)no NAME/NAME_0001\.jpg in .*expected to hold"):
-        reader("lfw", root / "lfw-deepfunneled/Zico")
+        open_folder("lfw", root / "lfw-deepfunneled/Zico")
 
 
-def test_lfw_pairs_have_folds_and_names_of_the_reader(copy):
+def test_lfw_pairs_have_folds_and_the_names_of_the_records(copy):
     root = copy("lfw")
     pairs = lfw.pairs(root)
     assert pairs == [
@@ -455,14 +456,14 @@ def test_lfw_pairs_have_folds_and_names_of_the_reader(copy):
         Pair("Al-Bo/Al-Bo_0002.jpg", "Al-Bo/Al-Bo_0001.jpg", True, 1),
         Pair("Aaron_Peirsol/Aaron_Peirsol_0003.jpg", "Al-Bo/Al-Bo_0001.jpg", False, 1),
     ]
-    for split, some in (
+    for split, listed in (
         ("full", pairs),
         ("view1_train", lfw.pairs(root, "view1_train")),
         ("view1_test", lfw.pairs(root, "view1_test")),
     ):
-        names = {entry.name for entry in reader("lfw", root, split).entries}
-        assert {name for pair in some for name in (pair.a, pair.b)} <= names
-    assert [(p.same, p.fold) for p in some] == [(True, 0), (False, 1)]  # dealt, as View 1 has no folds
+        names = {entry.name for entry in open_folder("lfw", root, split).entries}
+        assert {name for pair in listed for name in (pair.a, pair.b)} <= names
+    assert [(p.same, p.fold) for p in listed] == [(True, 0), (False, 1)]  # dealt to folds, because View 1 has none
 
 
 @pytest.mark.parametrize(
@@ -507,7 +508,7 @@ def test_pairs_that_are_not_there_are_named_and_kaggles_are_refused(copy):
 
 
 def test_vggface2_gives_mtcnns_box_and_points(copy):
-    source = reader("vggface2", copy("vggface2"))
+    source = open_folder("vggface2", copy("vggface2"))
     record = source[0]
     assert record["name"] == "train/n000002/0001_01.jpg"
     np.testing.assert_array_equal(record["box_px"], [161, 140, 385, 464])
@@ -525,8 +526,8 @@ def test_vggface2_gives_mtcnns_box_and_points(copy):
 
 def test_vggface2_chooses_22_of_a_person_whatever_the_order_of_the_list(copy):
     root = copy("vggface2")
-    everyone = reader("vggface2", root)
-    few = reader("vggface2", root, "train22")
+    everyone = open_folder("vggface2", root)
+    few = open_folder("vggface2", root, "train22")
     assert collections.Counter(e.person for e in few.entries) == {"n000002": 22, "n000003": 2}
     assert [e for e in everyone.entries if e in few.entries] == few.entries
     left_out = {e.name for e in everyone.entries} - {e.name for e in few.entries}
@@ -539,14 +540,14 @@ def test_vggface2_drops_empty_boxes_and_counts_what_no_list_names(copy):
     root = copy("vggface2")
     edit(root / "bb_landmark/loose_bb_train.csv", f'"n000003/0001_01",{VGG_BOX}', '"n000003/0001_01",161,140,0,324')
     picture(root / "train/n000003/0009_01.jpg", (40, 40))
-    source = reader("vggface2", root)
+    source = open_folder("vggface2", root)
     assert source.skipped == [("train/n000003/0001_01.jpg", "box without width or height")]
     assert source.notes == ["1 pictures are in no list, and left out"]
     for stem, label in (("loose_bb", VGG_BOX), ("loose_landmark", VGG_POINTS)):
         with (root / f"bb_landmark/{stem}_train.csv").open("a") as stream:
             stream.write(f'"n000002/0009_01",{label}\n')
     with pytest.raises(ValueError, match="the faces of n000002 are not together; sort both lists"):
-        reader("vggface2", root)
+        open_folder("vggface2", root)
 
 
 # ---- CFP
@@ -554,7 +555,7 @@ def test_vggface2_drops_empty_boxes_and_counts_what_no_list_names(copy):
 
 def test_cfp_lists_both_views(copy):
     root = copy("cfp")
-    source = reader("cfp", root)
+    source = open_folder("cfp", root)
     assert [source.entries[i].name for i in (0, 19, 20, 27)] == [
         "001/frontal/01.jpg",
         "002/frontal/10.jpg",
@@ -645,7 +646,7 @@ def test_the_4038_people_of_view_1_are_found_under_their_official_names(shared, 
     counts = collections.Counter(person for _, person in rows)
     write(tmp_path / "peopleDevTrain.txt", f"{len(counts)}\n" + "".join(f"{p}\t{n}\n" for p, n in counts.items()))
     for split in ("full", "view1_train"):
-        source = reader("lfw", tmp_path, split)
+        source = open_folder("lfw", tmp_path, split)
         assert (len(source), len(source.people), source.skipped) == (lfw.SPEC.counts["view1_train"], 4038, [])
         wanted = [f"{person}/{person}_{file.split('/')[1]}" for file, person in rows]
         assert sorted(e.name for e in source.entries) == sorted(wanted)

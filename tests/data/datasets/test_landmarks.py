@@ -12,12 +12,12 @@ from support.official_layouts import cut_short, read_all, roundtrip, rules, writ
 from jfsr import geometry
 from jfsr.data import crops
 from jfsr.data.datasets import aflw, checking, helen194, menpo, official, pts, specs, wider_face
-from jfsr.data.records import BadRecord
+from jfsr.data.records import BadRecord, landmark_labels
 
 RNG = np.random.default_rng(0)
 
 
-def reader(name, root, split=""):
+def open_folder(name, root, split=""):
     return official.OfficialFolder(specs()[name], root, split=split)
 
 
@@ -56,7 +56,7 @@ def test_pts_are_counted_from_0_with_and_without_header(tmp_path, header):
     np.testing.assert_array_equal(got[:2], [[0, 0], [47, 39]])
     assert np.isnan(got[2]).all()
     np.testing.assert_allclose(got[3:], points[3:] - 1, atol=1e-5)
-    np.testing.assert_array_equal(pts.labels_of(got)["visible"], np.arange(68) != 2)
+    np.testing.assert_array_equal(landmark_labels(got)["visible"], np.arange(68) != 2)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_300ws_splits_are_the_usual_ones(w300, tmp_path):
     }
     accounts = roundtrip(spec, w300, tmp_path)
     assert {split: a.kept for split, a in accounts.items()} == dict(zip(spec.counts, (3, 2, 1, 3, 1, 1), strict=True))
-    full = read_all(reader("300w", w300, "full"))
+    full = read_all(open_folder("300w", w300, "full"))
     assert list(full) == ["helen/testset/296814969_3.jpg", "lfpw/testset/image_0001.png", "ibug/image_003_1.jpg"]
     record = full["ibug/image_003_1.jpg"]
     np.testing.assert_allclose(record["landmarks_px"], ring() - 1, atol=1e-5)
@@ -145,9 +145,9 @@ def test_300w_names_what_is_missing_or_broken(w300):
     write_image(folder / "h.png")
     write_pts(folder / "i.pts", ring())
     account = check("300w", w300, "train")
-    found = rules(account)
-    assert found.pop("lfpw/trainset/f.jpg").startswith("cannot be decoded")
-    assert found == {
+    dropped = rules(account)
+    assert dropped.pop("lfpw/trainset/f.jpg").startswith("cannot be decoded")
+    assert dropped == {
         "lfpw/trainset/b.png": "every landmark lies outside the picture",
         "lfpw/trainset/c.png": "landmarks are not 68 points",
         "lfpw/trainset/e.png": "n_points is not the number of its points",
@@ -159,15 +159,15 @@ def test_300w_names_what_is_missing_or_broken(w300):
     assert "lfpw/trainset: 2 mirrored copies (_mirror) are left out" in account.notes
     assert "afw has 1 of 337 faces" in account.notes
     (w300 / "ibug").rename(w300 / "IBUG_")
-    assert "folder ibug is not in this copy" in reader("300w", w300, "full").notes
+    assert "folder ibug is not in this copy" in open_folder("300w", w300, "full").notes
     with pytest.raises(ValueError, match=r"no folder ibug in .*expected to hold\nafw/134212_1\.jpg"):
-        reader("300w", w300, "challenge")
+        open_folder("300w", w300, "challenge")
 
 
 def test_the_real_lfpw_files_are_read_with_their_landmarks_on_the_face(shared, tmp_path):
     (tmp_path / "lfpw").mkdir()
     (tmp_path / "lfpw/trainset").symlink_to(shared / "faces/layouts/lfpw")
-    source = reader("300w", tmp_path)
+    source = open_folder("300w", tmp_path)
     assert (len(source), source.skipped) == (6, [])
     for record in (source[i] for i in range(6)):
         assert record["visible"].all()
@@ -230,24 +230,24 @@ def test_menpo_has_semifrontal_faces_and_profiles(tmp_path):
         ("semifrontal", 1, 6679),
         ("profile", 2, 2300),
     ]
-    right, left = read_all(reader("menpo", root, "profile")).values()
+    right, left = read_all(open_folder("menpo", root, "profile")).values()
     np.testing.assert_allclose(right["landmarks_px"], full, atol=1e-3)
     np.testing.assert_array_equal(right["visible"], np.isfinite(full).all(-1))
     assert right["visible"].sum() == 37
     np.testing.assert_array_equal(left["visible"], right["visible"][geometry.FLIP_68])
     np.testing.assert_allclose(right["box_px"], [*marked.min(0) + 0.5, *marked.max(0) + 0.5], atol=1e-4)
-    assert np.isnan(reader("menpo", root, "semifrontal")[0]["box_px"]).all()
+    assert np.isnan(open_folder("menpo", root, "semifrontal")[0]["box_px"]).all()
     assert {rule for _, rule in accounts["profile"].remarks} == {"some landmarks unknown"}
 
 
 def test_mtuns_fifth_of_menpo_is_apart_from_what_it_trains_on(tmp_path):
     for i in range(40):
         face(tmp_path, f"{i}.jpg")
-    parts = {split: {e.name for e in reader("menpo", tmp_path, split).entries} for split in ("mtun_train", "mtun_test")}
-    assert not parts["mtun_train"] & parts["mtun_test"]
-    assert len(parts["mtun_train"] | parts["mtun_test"]) == 40
+    train, test = ({e.name for e in open_folder("menpo", tmp_path, s).entries} for s in ("mtun_train", "mtun_test"))
+    assert not train & test
+    assert len(train | test) == 40
     digest = lambda name: int(hashlib.sha256(name.encode()).hexdigest(), 16)
-    assert parts["mtun_test"] == {f"{i}.jpg" for i in range(40) if digest(f"{i}.jpg") % 5 == 0}
+    assert test == {f"{i}.jpg" for i in range(40) if digest(f"{i}.jpg") % 5 == 0}
 
 
 def test_menpo_names_what_is_broken(tmp_path):
@@ -303,7 +303,7 @@ def test_helen_194_is_read_as_its_authors_publish_it(helen, tmp_path):
         ("test", 1, 330),
         ("fsrnet_test", 3, 50),
     ]
-    records = read_all(reader("helen194", helen))
+    records = read_all(open_folder("helen194", helen))
     assert list(records) == ["9785_1.jpg", "10405146_1.jpg"]  # as the list has them
     record = records["9785_1.jpg"]
     want = [[20, 15], [32, 15], [np.nan, np.nan], [19, 30], [33, 30]]
@@ -340,9 +340,9 @@ def test_helen_194_names_what_is_missing_or_broken(helen):
         write_image(helen / f"helen_1/{name}.jpg", (52, 44))
     cut_short(helen / "helen_1/c_1.jpg")
     write(helen / "trainnames.txt", "9785_1\na_1\nb_1\nc_1\nd_1\n")
-    found = rules(check("helen194", helen, "train"))
-    assert found.pop("c_1.jpg").startswith("cannot be decoded")
-    assert found == {
+    dropped = rules(check("helen194", helen, "train"))
+    assert dropped.pop("c_1.jpg").startswith("cannot be decoded")
+    assert dropped == {
         "a_1.jpg": "not a name and 194 lines x , y",
         "b_1.jpg": "no such picture",
         "d_1.jpg": "no annotation of it",
@@ -351,10 +351,10 @@ def test_helen_194_names_what_is_missing_or_broken(helen):
     }
     write(helen / "trainnames.txt", "9785_1\na_1\n9785_1\n")
     with pytest.raises(ValueError, match=r"trainnames\.txt, line 3: a second line for 9785_1; keep one"):
-        reader("helen194", helen)
+        open_folder("helen194", helen)
     (helen / "trainnames.txt").unlink()
     with pytest.raises(ValueError, match=r"no trainnames\.txt in .*expected to hold\nannotation/1\.txt"):
-        reader("helen194", helen)
+        open_folder("helen194", helen)
 
 
 # ---- AFLW
@@ -420,10 +420,10 @@ def test_aflw_is_read_from_its_database(tmp_path):
     )
     account = roundtrip(specs()["aflw"], root, tmp_path)["full"]
     assert (account.found, account.kept, account.expected) == (3, 3, 25_993)
-    source = reader("aflw", root)
+    source = open_folder("aflw", root)
     first, second, third = (source[i] for i in range(3))
     assert [r["name"] for r in (first, second, third)] == ["0/image00002.jpg", "3/image09.jpg", "0/image00002.jpg#2"]
-    np.testing.assert_allclose(first["pose_deg"], [30, -20, -10], atol=1e-4)  # the roll's sign is turned
+    np.testing.assert_allclose(first["pose_deg"], [30, -20, -10], atol=1e-4)  # roll changes its sign
     assert np.isnan(second["pose_deg"]).all()
     assert np.isnan(third["pose_deg"]).all()
     assert source.notes == ["1 faces have an angle beyond ±π: their pose is unknown", "1 faces have no pose"]
@@ -455,10 +455,10 @@ def test_aflw_names_what_is_missing_or_broken(tmp_path):
     (root / "data/flickr/2/b.jpg").unlink()
     cut_short(root / "data/flickr/2/c.jpg")
     account = check("aflw", root, "full")
-    found = rules(account)
-    assert found.pop("2/c.jpg").startswith("cannot be decoded")
-    assert found.pop("0/a.jpg#4").endswith("box outside the picture")
-    assert found == {
+    dropped = rules(account)
+    assert dropped.pop("2/c.jpg").startswith("cannot be decoded")
+    assert dropped.pop("0/a.jpg#4").endswith("box outside the picture")
+    assert dropped == {
         "0/a.jpg#2": "face rectangle without width or height",
         "0/a.jpg#3": "no face rectangle",
         "0/a.jpg#5": "every landmark lies outside the picture",
@@ -466,13 +466,13 @@ def test_aflw_names_what_is_missing_or_broken(tmp_path):
     }
     assert (account.found, account.kept) == (7, 1)
     with pytest.raises(ValueError, match=r"no AFLWinfo_release\.mat in .*expected to hold\ndata/aflw\.sqlite"):
-        reader("aflw", root, "train")
+        open_folder("aflw", root, "train")
     write(root / "data/aflw.sqlite", "no database, and longer than a header of a hundred bytes. " * 3)
     with pytest.raises(ValueError, match=r"aflw\.sqlite: not AFLW's database \(file is not a database\)"):
-        reader("aflw", root)
+        open_folder("aflw", root)
     (root / "data/aflw.sqlite").unlink()
     with pytest.raises(ValueError, match=r"no .*aflw\.sqlite; it is in aflw-db\.tar\.gz"):
-        reader("aflw", root)
+        open_folder("aflw", root)
 
 
 def test_aflw_19s_list_gives_the_splits_of_the_papers(tmp_path, monkeypatch):
@@ -492,7 +492,7 @@ def test_aflw_19s_list_gives_the_splits_of_the_papers(tmp_path, monkeypatch):
         "ra": np.array([[3, 1, 2]], float),
     }
     savemat(tmp_path / "AFLWinfo_release.mat", mat)
-    train, test = reader("aflw", tmp_path, "train"), reader("aflw", tmp_path, "test")
+    train, test = open_folder("aflw", tmp_path, "train"), open_folder("aflw", tmp_path, "test")
     assert [e.name for e in train.entries] == ["0/a.jpg#2", "0/a.jpg"]
     assert [e.name for e in test.entries] == ["2/b.jpg"]
     entry = train.entries[0]
@@ -503,11 +503,11 @@ def test_aflw_19s_list_gives_the_splits_of_the_papers(tmp_path, monkeypatch):
     assert [KINDS.index(name) for name in aflw.FIVE] == [7, 10, 14, 17, 19]  # 19 are those without the two ears
     savemat(tmp_path / "AFLWinfo_release.mat", mat | {"ra": np.array([[3, 1, 1]], float)})
     with pytest.raises(ValueError, match=r"AFLWinfo_release\.mat: nameList, bbox, data and ra are not of equally many"):
-        reader("aflw", tmp_path, "test")
+        open_folder("aflw", tmp_path, "test")
 
 
 def head(yaw, pitch, roll, rng):
-    """Eyes, nose and mouth corners of a head at a pose, as a Face of the reader."""
+    """Eyes, nose and mouth corners of a head at a pose, as a Face of ``aflw``."""
     points = np.array([[-3, -3, 0], [3, -3, 0], [0, 0, 3], [-2, 3, 0.5], [2, 3, 0.5]], np.float32)
     y, p, r = np.deg2rad([-yaw, pitch, roll])
     R = Rotation.from_euler("XYZ", [p, y, r]).as_matrix()  # Rx(pitch) Ry(-yaw) Rz(roll), as geometry says
@@ -523,11 +523,11 @@ def test_angles_of_the_other_sign_are_noticed():
         turned = [(*a, tuple(-v if i == axis else v for i, v in enumerate(pose)), points) for *a, pose, points in faces]
         (note,) = aflw.sign_notes(turned)
         assert note.startswith(f"{name} seems to have the other sign here")
-    assert aflw.sign_notes(turned[:10]) == []  # too few to say
+    assert aflw.sign_notes(turned[:10]) == []  # too few faces
 
 
 def test_the_real_aflw2000_has_the_signs_that_aflw_is_held_to(shared):
-    source = reader("aflw2000", shared / "faces/val/aflw2000")
+    source = open_folder("aflw2000", shared / "faces/val/aflw2000")
     records = [source[i] for i in range(len(source))]
     numbers = lambda array: tuple(array.ravel().tolist())
     faces = [("a", "a", (0.0,) * 4, numbers(r["pose_deg"]), numbers(r["landmarks5_px"])) for r in records]
@@ -566,14 +566,14 @@ def test_wider_face_is_read_box_by_box(wider, tmp_path):
     }
     account = accounts["val"]
     assert account.notes == ["1 pictures have no face"]
-    found, press = rules(account), "9--Press_Conference/9_Press_9_1.jpg"
-    assert found.pop(f"{press}#5").endswith("box outside the picture")
-    assert found == {
+    dropped, press = rules(account), "9--Press_Conference/9_Press_9_1.jpg"
+    assert dropped.pop(f"{press}#5").endswith("box outside the picture")
+    assert dropped == {
         press: "box under 16 pixels",
         f"{press}#3": "marked invalid",
         f"{press}#4": "box without width or height",
     }
-    records = read_all(reader("wider_face", wider, "val"))
+    records = read_all(open_folder("wider_face", wider, "val"))
     assert list(records) == ["0--Parade/0_Parade_marchingband_1_849.jpg", f"{press}#2", f"{press}#6"]
     record = records[f"{press}#2"]
     # Three sides of 20 px around (70, 30): from (40, 0) to (100, 60).
@@ -613,12 +613,12 @@ def test_wider_face_names_what_is_missing(wider):
     cut_short(wider / f"WIDER_train/images/{press}")
     (wider / "WIDER_train/images/0--Parade/0_Parade_marchingband_1_849.jpg").unlink()
     with pytest.raises(BadRecord, match=r"9_Press_9_1\.jpg: cannot be decoded"):
-        reader("wider_face", wider)[0]
-    found = rules(check("wider_face", wider, "train"))
-    assert found["0--Parade/0_Parade_marchingband_1_849.jpg"] == "no such picture"
-    assert found[f"{press}#2"].startswith("cannot be decoded")
+        open_folder("wider_face", wider)[0]
+    dropped = rules(check("wider_face", wider, "train"))
+    assert dropped["0--Parade/0_Parade_marchingband_1_849.jpg"] == "no such picture"
+    assert dropped[f"{press}#2"].startswith("cannot be decoded")
     with pytest.raises(ValueError, match="has no split 'test'"):
-        reader("wider_face", wider, "test")
+        open_folder("wider_face", wider, "test")
     (wider / "wider_face_split/wider_face_val_bbx_gt.txt").unlink()
     with pytest.raises(ValueError, match=r"no wider_face_val_bbx_gt\.txt in .*expected to hold\nWIDER_train/images"):
-        reader("wider_face", wider, "val")
+        open_folder("wider_face", wider, "val")

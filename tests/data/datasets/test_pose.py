@@ -13,7 +13,7 @@ from support.official_layouts import cut_short, read_all, roundtrip, rules, writ
 from jfsr import geometry
 from jfsr.data import crops
 from jfsr.data.datasets import biwi, checking, official, specs, w300lp
-from jfsr.data.records import BadRecord, Source
+from jfsr.data.records import BadRecord, Pictures
 
 RNG = np.random.default_rng(0)
 
@@ -23,7 +23,7 @@ def para(yaw, pitch, roll):
     return np.array([[*np.deg2rad([pitch, yaw, roll]), 220, 230, 0, 1e-3]], np.float32)
 
 
-def reader(name, root, split=""):
+def open_folder(name, root, split=""):
     return official.OfficialFolder(specs()[name], root, split=split)
 
 
@@ -44,8 +44,8 @@ def aflw2000(tmp_path):
 
 
 def test_aflw2000_is_read_as_its_authors_publish_it(aflw2000, tmp_path):
-    source = reader("aflw2000", aflw2000)
-    assert isinstance(source, Source)
+    source = open_folder("aflw2000", aflw2000)
+    assert isinstance(source, Pictures)
     assert list(read_all(source)) == ["image00002.jpg", "image00010.jpg"]
     record = source[1]
     np.testing.assert_allclose(record["pose_deg"], [-30, 10, 100], rtol=1e-5)
@@ -89,14 +89,14 @@ def test_aflw2000_names_what_is_missing_or_broken(aflw2000, tmp_path):
     cut_short(aflw2000 / "image00018.jpg")
     account = roundtrip(specs()["aflw2000"], aflw2000, tmp_path)["test"]
     assert (account.found, account.kept) == (10, 2)
-    found = rules(account)
-    assert found.keys() == {f"{name}.jpg" for name in faults}
+    dropped = rules(account)
+    assert dropped.keys() == {f"{name}.jpg" for name in faults}
     for name, rule in faults.items():
-        assert found[f"{name}.jpg"].startswith(rule), (name, found[f"{name}.jpg"])
+        assert dropped[f"{name}.jpg"].startswith(rule), (name, dropped[f"{name}.jpg"])
     assert "dropped 3 × not a .mat with Pose_Para and pt3d_68: image00012.jpg, image00013.jpg" in account.text()
-    assert reader("aflw2000", aflw2000).skipped == [("image00011.jpg", "no .mat beside it")]
+    assert open_folder("aflw2000", aflw2000).skipped == [("image00011.jpg", "no .mat beside it")]
     with pytest.raises(BadRecord, match=r"image00012\.mat: not a \.mat with Pose_Para and pt3d_68"):
-        reader("aflw2000", aflw2000)[2]
+        open_folder("aflw2000", aflw2000)[2]
 
 
 def test_some_landmarks_outside_or_unknown_are_counted_and_kept(aflw2000, tmp_path):
@@ -107,14 +107,14 @@ def test_some_landmarks_outside_or_unknown_are_counted_and_kept(aflw2000, tmp_pa
     account = roundtrip(specs()["aflw2000"], aflw2000, tmp_path)["test"]
     kept = {rule for name, rule in account.remarks if name == "image00010.jpg"}
     assert {"some landmarks outside the picture", "some landmarks unknown"} <= kept
-    record = reader("aflw2000", aflw2000)[1]
+    record = open_folder("aflw2000", aflw2000)[1]
     assert np.isnan(record["landmarks_px"][6]).all()
     assert not record["visible"][6]
-    assert record["pose_deg"][2] == pytest.approx(120)  # the filter by ±99° is not the reader's
+    assert record["pose_deg"][2] == pytest.approx(120)  # the data set keeps angles beyond ±99°
 
 
 def test_the_real_aflw2000_has_its_landmarks_on_the_face_and_poses_of_the_convention(shared):
-    source = reader("aflw2000", shared / "faces/val/aflw2000")
+    source = open_folder("aflw2000", shared / "faces/val/aflw2000")
     faces = [source[i] for i in range(len(source))]
     assert (len(faces), source.skipped) == (64, [])
     pose = np.stack([f["pose_deg"] for f in faces])
@@ -158,7 +158,7 @@ def lp_copy(root, *, repeated=False, variants=True):
 
 def test_300w_lp_is_read_as_its_authors_publish_it(tmp_path):
     root = lp_copy(tmp_path / "300W_LP")
-    source = reader("300w_lp", root.parent)  # the folder around it will do
+    source = open_folder("300w_lp", root.parent)  # the folder around it will do
     assert list(read_all(source)) == [
         *(f"AFW/AFW_134212_1_{i}.jpg" for i in range(3)),
         *(f"LFPW/LFPW_image_train_0001_{i}.jpg" for i in range(2)),
@@ -178,7 +178,7 @@ def test_300w_lps_landmarks_are_pts_3d_and_without_them_pt2d(tmp_path):
     missing = ramp.copy()
     missing[3] = -1
     lp_face(tmp_path, "AFW", "AFW_1_1_1", pose=para(30, 0, 0), points=missing)
-    source = reader("300w_lp", tmp_path)
+    source = open_folder("300w_lp", tmp_path)
     first, second = source[0], source[1]
     np.testing.assert_allclose(first["landmarks_px"], ramp - 1, atol=1e-5)
     np.testing.assert_allclose(np.delete(second["landmarks_px"], 3, 0), np.delete(ramp, 3, 0) - 1, atol=1e-5)
@@ -193,28 +193,28 @@ def test_300w_lps_landmarks_are_pts_3d_and_without_them_pt2d(tmp_path):
 
 def test_a_mirrored_300w_lp_face_is_the_mirror_of_its_original(tmp_path):
     root = lp_copy(tmp_path)
-    original, flipped = reader("300w_lp", root)[0], reader("300w_lp", root, "flipped")[0]
+    original, flipped = open_folder("300w_lp", root)[0], open_folder("300w_lp", root, "flipped")[0]
     assert flipped["name"] == "AFW_Flip/AFW_134212_1_0.jpg"
-    np.testing.assert_allclose(flipped["pose_deg"], [-11, 3, -4], rtol=1e-5)  # its own .mat's
+    np.testing.assert_allclose(flipped["pose_deg"], [-11, 3, -4], rtol=1e-5)  # from its own .mat
     for i in range(68):  # pixel 0 of 60 becomes 59
         x, y = original["landmarks_px"][geometry.FLIP_68[i]]
         np.testing.assert_allclose(flipped["landmarks_px"][i], [59 - x, y], atol=1e-4)
 
 
 def test_the_known_bad_copy_of_300w_lp_is_recognised(tmp_path):
-    good = reader("300w_lp", lp_copy(tmp_path / "good"))
+    good = open_folder("300w_lp", lp_copy(tmp_path / "good"))
     assert not any("duplicated landmarks" in note for note in good.notes)
-    beside = reader("300w_lp", lp_copy(tmp_path / "beside", repeated=True))
+    beside = open_folder("300w_lp", lp_copy(tmp_path / "beside", repeated=True))
     assert any("known bad copy with duplicated landmarks" in note for note in beside.notes)
     assert np.isfinite(beside[0]["landmarks_px"]).all()  # landmarks/ is right
-    bad = reader("300w_lp", lp_copy(tmp_path / "bad", repeated=True, variants=False))
+    bad = open_folder("300w_lp", lp_copy(tmp_path / "bad", repeated=True, variants=False))
     assert "5 faces have no pts_3d in landmarks/; none instead" in bad.notes
     assert np.isnan(bad[0]["landmarks_px"]).all()  # rather unknown than wrong
     assert np.isfinite(bad[0]["pose_deg"]).all()
     alike = tmp_path / "alike"  # one pose twice may have its landmarks twice
     for i in range(2):
         lp_face(alike, "IBUG", f"IBUG_image_011_1_{i}", pose=para(9, 0, 0), points=np.full((68, 2), 30.0))
-    assert not any("duplicated" in note for note in reader("300w_lp", alike).notes)
+    assert not any("duplicated" in note for note in open_folder("300w_lp", alike).notes)
 
 
 def test_300w_lp_names_what_is_missing_or_broken(tmp_path):
@@ -224,17 +224,17 @@ def test_300w_lp_names_what_is_missing_or_broken(tmp_path):
     cut_short(root / "AFW/AFW_134212_1_2.jpg")
     savemat(root / "landmarks/LFPW/LFPW_image_train_0001_0_pts.mat", {"pts_2d": np.ones((68, 2))})
     account = roundtrip(specs()["300w_lp"], root, tmp_path)["train"]
-    found = rules(account)
-    assert found.pop("AFW/AFW_134212_1_2.jpg").startswith("cannot be decoded")
-    assert found == {
+    dropped = rules(account)
+    assert dropped.pop("AFW/AFW_134212_1_2.jpg").startswith("cannot be decoded")
+    assert dropped == {
         "AFW/AFW_134212_1_0.jpg": "no .mat beside it",
         "AFW/AFW_134212_1_1.jpg": "not a .mat with Pose_Para",
         "LFPW/LFPW_image_train_0001_0.jpg": "not a .mat with pts_3d",
     }
     with pytest.raises(ValueError, match=r"no folder AFW, HELEN, IBUG, LFPW in .*expected to hold\nAFW/AFW_134212"):
-        reader("300w_lp", root / "landmarks" / "AFW")
+        open_folder("300w_lp", root / "landmarks" / "AFW")
     with pytest.raises(ValueError, match="no split 'flips'; did you mean 'flipped'"):
-        reader("300w_lp", root, "flips")
+        open_folder("300w_lp", root, "flips")
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def kinect(tmp_path):
 
 
 def test_biwi_is_read_as_its_authors_publish_it(kinect, tmp_path):
-    source = reader("biwi", kinect)
+    source = open_folder("biwi", kinect)
     assert list(read_all(source)) == [
         "02/frame_00003_rgb.png",
         "12/frame_00003_rgb.png",
@@ -352,12 +352,12 @@ def test_a_rendered_biwi_head_lies_in_its_box_and_looks_where_its_pose_says(kine
     image = np.repeat(np.round(255 * dot).astype(np.uint8)[..., None], 3, -1)
     text = "\n".join(" ".join(f"{v:.6f}" for v in line) for line in R) + "\n\n" + " ".join(map(str, centre)) + "\n"
     frame(kinect / "faces_0", "12", 3, text, image)
-    record = reader("biwi", kinect)[1]
+    record = open_folder("biwi", kinect)[1]
     np.testing.assert_allclose(record["pose_deg"], angles, atol=1e-3)
     weight = record["image"][..., 0].astype(float)
-    found = [(weight * axis).sum() / weight.sum() for axis in (column, row)]
+    centroid = [(weight * axis).sum() / weight.sum() for axis in (column, row)]
     x0, y0, x1, y1 = record["box_px"]
-    np.testing.assert_allclose([(x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2], found, atol=0.05)
+    np.testing.assert_allclose([(x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2], centroid, atol=0.05)
     # 100 mm along the convention's blue axis (z towards the viewer) is the nose; the 1° between the cameras is left.
     blue = np.asarray(geometry.rotation_from_pose(jnp.asarray(record["pose_deg"])))[:, 2] * 100
     scale = (x1 - x0) / biwi.FACE_MM[0]  # pixels per mm at the head
@@ -391,9 +391,9 @@ def test_biwi_names_what_is_missing_or_broken(kinect, tmp_path):
         "21/frame_00003_rgb.png": "no rgb.cal beside it",
     }
     account = roundtrip(specs()["biwi"], kinect, tmp_path)["full"]
-    found = rules(account)
-    assert found.pop("12/frame_00018_rgb.png").startswith("cannot be decoded")
-    assert found == wanted
+    dropped = rules(account)
+    assert dropped.pop("12/frame_00018_rgb.png").startswith("cannot be decoded")
+    assert dropped == wanted
     assert (account.found, account.kept) == (13, 3)
 
 
@@ -408,18 +408,18 @@ def test_biwi_names_what_is_missing_or_broken(kinect, tmp_path):
 def test_a_malformed_calibration_names_its_line(kinect, text, message):
     (kinect / "faces_0/12/rgb.cal").write_text(text)
     with pytest.raises(ValueError, match=r"12/rgb\.cal.*" + message):
-        reader("biwi", kinect)
+        open_folder("biwi", kinect)
 
 
 def test_biwi_is_found_in_the_authors_archive_too(kinect):
     (kinect / "faces_0").rename(kinect / "hpdb")
-    source = reader("biwi", kinect)
+    source = open_folder("biwi", kinect)
     assert (len(source), source[0]["name"]) == (4, "02/frame_00003_rgb.png")
-    assert len(reader("biwi", kinect / "hpdb")) == 4
+    assert len(open_folder("biwi", kinect / "hpdb")) == 4
     (kinect / "hpdb/12/rgb.cal").write_text(CAL.replace("0 0 0 0", "0.1 0 0 0"))
-    assert "the colour camera of recording 12 has distortion" in reader("biwi", kinect).notes[1]
+    assert "the colour camera of recording 12 has distortion" in open_folder("biwi", kinect).notes[1]
     with pytest.raises(ValueError, match=r"no folder 01 to 24 in .*expected to hold\nfaces_0/01/frame_00003_rgb"):
-        reader("biwi", kinect / "hpdb/12")
+        open_folder("biwi", kinect / "hpdb/12")
 
 
 # ---- Pointing'04
@@ -440,7 +440,7 @@ def pointing(tmp_path):
 
 
 def test_pointing04_is_read_as_its_authors_publish_it(pointing, tmp_path):
-    source = reader("pointing04", pointing)
+    source = open_folder("pointing04", pointing)
     poses = {record["name"]: record["pose_deg"].tolist()[:2] for record in read_all(source).values()}
     assert poses == {
         "Person01/person01100-90+0.jpg": [0, -90],
@@ -472,13 +472,13 @@ def test_pointing04_names_what_is_missing_or_broken(pointing, tmp_path):
     (base / "person01100-90+0.txt").write_text("person01100-90+0.jpg\n\nFace\n186\n144\n80\n")
     (base / "person01146+0+15.txt").write_text("person01146+0+15.jpg\n\nFace\n186\n144\n0\n100\n")
     cut_short(base / "person01192+60-75.jpg")
-    found = rules(roundtrip(specs()["pointing04"], pointing, tmp_path)["full"])
-    assert found.pop("Person01/person01192+60-75.jpg").startswith("cannot be decoded")
-    assert found == {
+    dropped = rules(roundtrip(specs()["pointing04"], pointing, tmp_path)["full"])
+    assert dropped.pop("Person01/person01192+60-75.jpg").startswith("cannot be decoded")
+    assert dropped == {
         "Person01/face.jpg": "not named as person01146+0+15.jpg",
         "Person01/person01101+10+0.jpg": "no pose of the set",
         "Person01/person01100-90+0.jpg": "no line Face with centre x, centre y, width and height after it",
         "Person01/person01146+0+15.jpg": "a box without width or height",
     }
     with pytest.raises(ValueError, match=r"no folder Person01 in .*expected to hold\nPerson01/person01100-90"):
-        reader("pointing04", base)
+        open_folder("pointing04", base)

@@ -27,6 +27,10 @@ def turned(yaw=0.0, pitch=0.0, roll=0.0, **changes):
     return dataclasses.replace(PLAIN, pose_deg=(yaw, pitch, roll), **changes)
 
 
+def test_the_size_is_the_hr_faces():
+    assert head_renderer.SIZE == geometry.HR_SIZE
+
+
 def test_rotation_is_geometrys():
     for pose in np.random.default_rng(0).uniform(-90, 90, (20, 3)):
         want = geometry.rotation_from_pose(jnp.asarray(pose, jnp.float32))
@@ -97,15 +101,12 @@ def test_landmarks_lie_on_what_is_painted(feature, rows, pose):
     )
 
 
-def test_sign_fixture():
+def test_the_signs_of_yaw_and_pitch():
     """Yaw > 0 turns the nose to the viewer's left, pitch > 0 lifts it: read off the landmarks and off the picture."""
-    heads = synthetic_heads.sign_fixture()
-    assert {k: tuple(r["pose_deg"]) for k, r in heads.items()} == {
-        "left": (40, 0, 0),
-        "right": (-40, 0, 0),
-        "up": (0, 40, 0),
-        "down": (0, -40, 0),
-    }
+    poses = {"left": (40.0, 0.0, 0.0), "right": (-40.0, 0.0, 0.0), "up": (0.0, 40.0, 0.0), "down": (0.0, -40.0, 0.0)}
+    person = Identity(hair_side=-0.05, hair_volume=0.08)
+    heads = {name: render_head(person, CALM, View(pose_deg=pose)) for name, pose in poses.items()}
+    assert {name: tuple(head["pose_deg"]) for name, head in heads.items()} == poses
 
     def nose(record):  # nose tip from the middle of the four eye and mouth corners, in widths of the landmark box
         p = record["landmarks_px"]
@@ -120,7 +121,6 @@ def test_sign_fixture():
         row = image[int(p[33, 1]) + 2]
         skin = np.flatnonzero(row[:, 0] - row[:, 2] > 25)
         assert sign * ((skin.max() - p[33, 0]) - (p[33, 0] - skin.min())) > 15
-    assert all(r["landmarks5_px"].shape == (5, 2) for r in heads.values())
 
 
 def test_roll_is_clockwise():
@@ -250,9 +250,10 @@ def test_build_and_read_without_tensorflow(prepared):
 
 def test_source_gives_the_rendered_records(prepared):
     source = synthetic_heads.SyntheticHeads(str(prepared[0]), split="tiny/test")
-    assert isinstance(source, records.Source)
+    assert isinstance(source, records.Pictures)
     assert len(source) == 16
     assert source.name == "synthetic_heads tiny/test"
+    assert (source.name_of(7), source.report()) == ("test-00007", "synthetic_heads tiny/test, 16 heads")
     for i in (0, 7, 15):
         record, want = source[i], render(i, split="test")
         assert record.keys() == records.new_record(record["image"], "").keys()

@@ -1,4 +1,4 @@
-"""MSGAN's generator in PyTorch: the reference of tests/test_models.py and the opponent of benchmarks/generator.py."""
+"""MSGAN's generator in PyTorch: the reference of tests/models/test_msgan.py and of benchmarks/generator.py."""
 
 from __future__ import annotations
 

@@ -1,0 +1,47 @@
+"""What the configs share: how one is made from the command line, and the blocks that all of them have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ml_collections import ConfigDict
+
+from jfsr.config import parse
+from jfsr.training.schema import run_schema
+
+
+def get_config(arg: str, *, base: ConfigDict, variants: Mapping[str, Callable[[ConfigDict], None]]) -> ConfigDict:
+    """The run that ``arg`` describes: ``base`` changed by variants and key=value overrides, all checked."""
+    return parse(arg, base=base, variants=variants, schema=run_schema(base.method))
+
+
+def base(method: str) -> ConfigDict:
+    """What every run has in common; the file of the method adds to it."""
+    c = ConfigDict({"method": method, "seed": 0, "parallel": "pmap"})
+    c.train = ConfigDict({"guard": True, "max_bad_run": 20})
+    c.data = ConfigDict({"flip": 0.5, "jitter": 0.0, "shuffle": True, "degradation": "bicubic", "degrade_on": "host"})
+    c.data.sources = ConfigDict()
+    c.val = ConfigDict()
+    return c
+
+
+def source(
+    dataset: str, *, dir: str = "", split: str = "", crop: str = "none", margin: float = 1.0, weight: float = 1.0
+) -> ConfigDict:
+    """One source of faces; its folder, if it needs one, is the user's."""
+    return ConfigDict(
+        {"dataset": dataset, "dir": dir, "split": split, "crop": crop, "margin": margin, "weight": weight}
+    )
+
+
+def debug(c: ConfigDict, *, faces: int = 4) -> None:
+    """Cuts a run down to two steps of four faces for each of its stages, validated and saved at once."""
+    c.train.batch = 4
+    for steps in ("steps", "pixel_steps", "joint_steps"):
+        if c.train.get(steps):
+            c.train[steps] = 2
+    c.val.update({"limit": faces, "batch": faces})
+    c.log.update({"every": 1, "val_every": 2})
+    if c.log.samples:
+        c.log.update({"samples_every": 2, "samples": 2})
+    c.checkpoint.update({"every": 2, "keep": 2})

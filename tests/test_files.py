@@ -1,0 +1,90 @@
+"""Files: complete or absent, UTF-8 in every locale, and JSON that every reader accepts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from jfsr import files
+
+
+def names(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_a_written_file_holds_its_content_and_nothing_lies_beside_it(tmp_path):
+    files.write_text(tmp_path / "a.txt", "Größe ×8\n")
+    files.write_bytes(str(tmp_path / "b.bin"), b"\x00\r\n")
+    assert (tmp_path / "a.txt").read_bytes() == "Größe ×8\n".encode()
+    assert (tmp_path / "b.bin").read_bytes() == b"\x00\r\n"
+    assert files.read_text(tmp_path / "a.txt") == "Größe ×8\n"
+    files.write_text(tmp_path / "a.txt", "new")
+    assert files.read_text(tmp_path / "a.txt") == "new"
+    assert names(tmp_path) == ["a.txt", "b.bin"]
+
+
+def test_a_reader_gets_the_old_content_until_the_new_one_is_complete(tmp_path):
+    file = tmp_path / "a.txt"
+    file.write_text("old")
+    with files.draft(file) as unfinished:
+        unfinished.write_text("ne")
+        assert unfinished.parent == tmp_path  # on the same disk, so that the last step is a rename
+        assert file.read_text() == "old"
+        unfinished.write_text("new")
+    assert file.read_text() == "new"
+    assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("content", ["old", None])
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
+def test_an_error_leaves_the_old_content_and_no_draft(tmp_path, content, failure):
+    file = tmp_path / "a.txt"
+    if content:
+        file.write_text(content)
+
+    def fail():
+        with files.draft(file) as unfinished:
+            unfinished.write_text("half")
+            raise failure
+
+    with pytest.raises(failure):
+        fail()
+    assert names(tmp_path) == (["a.txt"] if content else [])
+    assert not content or file.read_text() == content
+
+
+def test_a_value_that_json_cannot_hold_leaves_the_old_file(tmp_path):
+    files.write_json(tmp_path / "a.json", {"n": 1})
+    with pytest.raises(TypeError):
+        files.write_json(tmp_path / "a.json", {"n": object()})
+    assert json.loads(files.read_text(tmp_path / "a.json")) == {"n": 1}
+    assert names(tmp_path) == ["a.json"]
+
+
+def test_nan_and_infinities_become_null(tmp_path):
+    nan, inf = float("nan"), float("inf")
+    files.write_json(tmp_path / "a.json", {"a": nan, "b": [1.5, inf, (-inf, "×")], "c": {"d": nan, "e": True}, "f": 0})
+    text = files.read_text(tmp_path / "a.json")
+    assert json.loads(text) == {"a": None, "b": [1.5, None, [None, "×"]], "c": {"d": None, "e": True}, "f": 0}
+    assert "×" in text
+    assert "NaN" not in text
+    assert "Infinity" not in text
+
+
+def test_text_is_utf8_where_the_locale_is_not(tmp_path):
+    code = """
+import locale, sys
+from jfsr import files
+assert locale.getpreferredencoding(False).lower().replace("-", "") not in ("utf8",), "the test needs another locale"
+files.write_text(sys.argv[1] + "/a.txt", "\\u00d78 \\u00b0")
+files.write_json(sys.argv[1] + "/a.json", {"scale": "\\u00d78"})
+assert files.read_text(sys.argv[1] + "/a.txt") == "\\u00d78 \\u00b0"
+"""
+    env = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    subprocess.run([sys.executable, "-c", code, tmp_path], check=True, env=env)
+    assert (tmp_path / "a.txt").read_bytes() == "×8 °".encode()
+    assert json.loads((tmp_path / "a.json").read_bytes()) == {"scale": "×8"}
