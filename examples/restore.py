@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Restores a tiny face.")
     parser.add_argument("--checkpoint", required=True, help="a workdir of train.py, or a bundle of 'jfsr export'")
     parser.add_argument("--image", help="a tiny face that is already cropped (default: a rendered head)")
-    parser.add_argument("--head", type=int, default=3, help="number of the rendered head (default 3)")
+    parser.add_argument("--head", type=int, default=4, help="number of the rendered head (default 4)")
     parser.add_argument("-o", "--out", default="restored.png", help="the PNG to write (default restored.png)")
     options = parser.parse_args(argv)
 

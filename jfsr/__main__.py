@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--from", dest="source", help="the folder with the official files")
     build.add_argument("--dir", default="", help="TFDS's data folder (default: TFDS's own)")
     build.add_argument("--splits", default="", help="splits, separated by commas (default: all that are present)")
-    build.add_argument("--workers", type=int, default=0, help="parallel readers (default: one per core)")
+    build.add_argument("--workers", type=int, default=0, help="threads that read (default: one per core)")
     build.set_defaults(run=_data_build)
     check = actions.add_parser("check", help="read every image and label and report what is wrong; writes nothing")
     check.add_argument("name", help="a data set's name, with --from, or a folder of your own images")

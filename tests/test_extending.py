@@ -124,6 +124,10 @@ def test_the_column_of_the_page_is_scored_shown_written_and_compared(evaluator, 
     assert "L1: mean absolute error in 8-bit levels." in table
 
     lines = list(csv.DictReader((tmp_path / "squares" / "images.csv").read_text(encoding="utf-8").splitlines()))
+    with Image.open(tmp_path / "faces" / "0.png") as face:
+        squares = face.resize((16, 16), Image.Resampling.BICUBIC).resize((128, 128), Image.Resampling.NEAREST)
+        by_hand = np.abs(np.asarray(face, float) - np.asarray(squares, float)).mean()
+    assert float(next(x["l1"] for x in lines if x["row"] == "nearest")) == pytest.approx(by_hand, rel=1e-4)
     means = {row: np.mean([float(x["l1"]) for x in lines if x["row"] == row]) for row in ("bicubic", "nearest", "ours")}
     assert means["ours"] == pytest.approx(means["nearest"], abs=0.5)  # both repeat each pixel of the low resolution
     assert means["bicubic"] < means["nearest"]

@@ -97,5 +97,5 @@ def listing() -> list[str]:
         lacking = [scoring.lacks(table)]
         lacking += [f"jfsr port {network}" for _, network in table.networks if not zoo.present(network)]
         lacking = [x for x in lacking if x]
-        lines.append(f"{name:20}{table.title}" + (f"\n{'':20}  needs {'; '.join(lacking)}" if lacking else ""))
-    return [*lines, *(f"{name:20}not scored: {why}" for name, why in protocols.UNSCORED.items())]
+        lines.append(f"{name:22}{table.title}" + (f"\n{'':22}  needs {'; '.join(lacking)}" if lacking else ""))
+    return [*lines, *(f"{name:22}not scored: {why}" for name, why in protocols.UNSCORED.items())]

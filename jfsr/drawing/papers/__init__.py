@@ -163,7 +163,7 @@ def listing() -> list[str]:
     """A line for each figure, and what it takes: its faces, its network, further runs; and whether they are here."""
     lines = []
     for name, one in FIGURES.items():
-        lines.append(f"{name:20}{one.protocol.title}")
+        lines.append(f"{name:22}{one.protocol.title}")
         spec = datasets.specs().get(one.protocol.dataset)
         here = spec is not None and building.built(spec)
         takes = [f"{one.protocol.dataset} ({'built' if here else 'not built: --data=FOLDER'})"]
@@ -171,7 +171,7 @@ def listing() -> list[str]:
             paper = getattr(one.protocol, one.network) or dict(one.protocol.networks)[one.network]
             takes.append(f"{paper} ({'present' if zoo.present(paper) else f'absent: jfsr port {paper}'})")
         takes += [f"--beside: {one.beside}"] if one.beside else []
-        lines.append(f"{'':20}  {'; '.join(takes)}")
+        lines.append(f"{'':22}  {'; '.join(takes)}")
     return lines
 
 

@@ -20,7 +20,7 @@ from jfsr.evals.faces import Faces, Line
 from jfsr.tables import protocols, scoring
 from jfsr.tables.protocols import Protocol
 
-OURS = "ours"  # the system of --workdir; those of --beside have the user's labels
+OURS = "ours"  # the system of --checkpoint; those of --beside have the user's labels
 SHOWN = 6  # faces in a sheet, as in the reports; not more than one batch
 
 Read = Callable[[UInt8[np.ndarray, "n h w 3"]], Float[np.ndarray, "n f"]]
