@@ -132,10 +132,10 @@ def test_what_the_network_does_not_take_is_named(options, shape, says):
 
 # ---- Variants: what each row of the tables has, and that all of it learns
 
-BOTH = {"sr", "heatmap"}
+BOTH = {"pixel", "heatmap"}
 VARIANTS = {
-    "bl": {"sr"}, "bl,align_only": {"heatmap"}, "bl_f": {"sr"}, "bl_f,align_only": {"heatmap"}, "jt": BOTH,
-    "jt_f": BOTH, "full": BOTH, "concat": BOTH, "add,two_stages": BOTH, "one_stage,res16": BOTH, "sr_only": {"sr"},
+    "bl": {"pixel"}, "bl,align_only": {"heatmap"}, "bl_f": {"pixel"}, "bl_f,align_only": {"heatmap"}, "jt": BOTH,
+    "jt_f": BOTH, "full": BOTH, "concat": BOTH, "add,two_stages": BOTH, "one_stage,res16": BOTH, "sr_only": {"pixel"},
     "quick": BOTH, "faces": BOTH,
 }  # fmt: skip
 

@@ -376,20 +376,3 @@ def test_components_colour_the_face_where_they_are():
     lr = np.zeros((2, 16, 16, 3), np.uint8)
     sheet = figures.component_comparison(lr, *[np.stack([face] * 2)] * 2, np.stack([maps] * 2), cell=64)
     assert sheet.shape[1] == 4 * (64 + figures.GAP) + figures.GAP
-
-
-def test_the_report_shows_components_of_a_system_that_estimates_them():
-    from jfsr.drawing import report
-    from jfsr.evals import faces, restoration
-
-    batch = batch_of() | {"mask": np.array([True, True, True, False]), "names": list("abcd")}
-    maps = np.zeros((4, 16, 16, 4), np.float32)
-    protocol = types.SimpleNamespace(border=0, region="full")
-
-    def pictures(given):
-        restore = lambda indices: list(faces.compare(lambda lr: {"sr": batch["hr"]} | given, [batch]))
-        return report.pictures(restoration.run(restore(None), protocol), restore, None)
-
-    assert "Facial components at random" in pictures({"components": maps})
-    assert "Facial components at random" not in pictures({"components": np.zeros((4, 0, 0, 4), np.float32)})
-    assert "Facial components at random" not in pictures({})
