@@ -321,4 +321,4 @@ def provenance(system: System, networks: Networks) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=configs.parse_flags)
+    app.run(main, flags_parser=configs.flags_parser(FLAGS))

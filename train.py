@@ -153,4 +153,4 @@ def run_main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "workdir"])
-    app.run(run_main, flags_parser=configs.parse_flags)
+    app.run(run_main, flags_parser=configs.flags_parser(FLAGS))

@@ -89,4 +89,4 @@ def random_batch(rng, batch: int, scale: int) -> dict:
 
 if __name__ == "__main__":
     flags.mark_flag_as_required("config")
-    app.run(main, flags_parser=configs.parse_flags)
+    app.run(main, flags_parser=configs.flags_parser(FLAGS))

@@ -65,22 +65,26 @@ def parse(
     return base.lock()
 
 
-def parse_flags(argv: list[str]) -> list[str]:
-    """Reads absl's flags, for ``app.run(main, flags_parser=parse_flags)``.
+def flags_parser(values: flags.FlagValues) -> Callable[[list[str]], list[str]]:
+    """Parses the flags of an entry point, for ``app.run(main, flags_parser=flags_parser(FLAGS))``.
 
     A config that cannot be made ends the program (exit code 2) with the message of :func:`parse`, in one line;
     ml_collections would put the traceback of its import into the message.
     """
-    try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        ours, cause = None, error.__context__
-        while cause is not None:  # ml_collections raises a ConfigError again, with the traceback as its text
-            ours, cause = cause if isinstance(cause, ConfigError) else ours, cause.__context__
-        if ours is None:
-            return app.parse_flags_with_usage(argv)  # absl's own message, and its usage
-        print(f"--config: {ours}", file=sys.stderr)
-        sys.exit(2)
+
+    def parse_argv(argv: list[str]) -> list[str]:
+        try:
+            return values(argv)
+        except flags.Error as error:
+            ours, cause = None, error.__context__
+            while cause is not None:  # ml_collections raises a ConfigError again, with the traceback as its text
+                ours, cause = cause if isinstance(cause, ConfigError) else ours, cause.__context__
+            if ours is None:
+                return app.parse_flags_with_usage(argv)  # absl's own message, and its usage
+            print(f"--config: {ours}", file=sys.stderr)
+            sys.exit(2)
+
+    return parse_argv
 
 
 def override(config: ConfigDict, key: str, text: str, *, schema: Schema) -> None:

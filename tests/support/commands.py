@@ -60,6 +60,7 @@ def serve() -> None:
     from absl import flags
 
     module = importlib.import_module("eval")
+    parse = module.configs.flags_parser(flags.FLAGS)
     for line in sys.stdin:
         call = json.loads(line)
         os.environ.update(call["variables"])
@@ -67,7 +68,7 @@ def serve() -> None:
         out, err, code = io.StringIO(), io.StringIO(), 0
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
-                module.main(module.configs.parse_flags(["eval.py", *call["options"]]))
+                module.main(parse(["eval.py", *call["options"]]))
             except SystemExit as end:
                 code = end.code if isinstance(end.code, int) else 1
             except Exception:
