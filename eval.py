@@ -4,6 +4,9 @@ Writes table.md, summary.json, images.csv (every face, pair or probe), report.ht
 workdir of train.py, a bundle of 'jfsr export', or a folder of another method's images (--images). --list names the
 tables and figures and what each still needs here. Without a system, --scale and --out score the baselines alone.
 
+--write-faces=DIR writes the faces of the tables instead, DIR/lr and DIR/hr, for another method to restore; its results
+are then scored by --images.
+
 --figures=msgan/f9,mtun/f3 draws the papers' figures instead: figure.png, figure.csv (the numbers behind it) and
 summary.json, each figure in its folder of eval/figures.
 """
@@ -32,6 +35,7 @@ flags.DEFINE_string("workdir", None, "Old name of --checkpoint.")
 flags.DEFINE_string("images", None, "Folder of another method's 128×128 results, named after the faces; with --scale.")
 flags.DEFINE_string("step", "best", "Which checkpoint of a workdir: best, last or a number.")
 flags.DEFINE_list("tables", [], "Tables to make, joined by commas; see --list. 'synthetic' if nothing is named.")
+flags.DEFINE_string("write-faces", None, "Writes the tables' faces, lr/ and hr/ by name, into this folder; then ends.")
 flags.DEFINE_list("figures", [], "Figures of the papers to draw, joined by commas, instead of tables; see --list.")
 flags.DEFINE_list("beside", [], "More systems in a figure: LABEL=RUN, or LABEL=FOLDER of another method's images, …")
 flags.DEFINE_bool("list", False, "Names the tables and figures and what they need, and ends.")
@@ -119,6 +123,8 @@ def main(argv: list[str]) -> None:
     try:
         if FLAGS.list:
             list_everything()
+        elif FLAGS["write-faces"].value:
+            write_faces(pathlib.Path(FLAGS["write-faces"].value))
         elif FLAGS.compare:
             compare(FLAGS.compare)
         else:
@@ -181,6 +187,26 @@ def compare(paths: list[str]) -> None:
     from jfsr.tables import results
 
     print(results.compare_files(paths).markdown())
+
+
+# ---- Faces for another method
+
+
+def write_faces(folder: pathlib.Path) -> None:
+    """The faces of the tables, as a system gets them and as they were; of several tables, a folder for each."""
+    from jfsr.tables import scoring, selection
+
+    for name in ("checkpoint", "workdir", "images", "figures", "beside", "out"):
+        if FLAGS[name].value:
+            raise ValueError(f"--write-faces writes the faces of tables, and --{name} has no part in that")
+    fields = {"split": FLAGS.split, "crop": FLAGS.crop, "margin": FLAGS.margin}
+    tables, absent = selection.tables(FLAGS.tables, FLAGS.data, **fields)
+    for note in absent.values():
+        print(f"left out: {note}", file=sys.stderr)
+    for table in tables:
+        target = folder / table.name.replace("/", "_") if len(tables) > 1 else folder
+        table, unusable = scoring.write_faces(table, target, scale=FLAGS.scale or 8, limit=FLAGS.limit)
+        print("\n".join([f"{target}: lr/, hr/", table.text(), *(f"left out: {reason}" for reason in unusable)]))
 
 
 # ---- Score

@@ -55,6 +55,8 @@ def main(argv: list[str]) -> None:
     jax.config.update("jax_compilation_cache_dir", str(pathlib.Path("~/.cache/jfsr/jax").expanduser()))
     mesh = parallel.Parallel(config.parallel)
     mesh.check_batch(config.train.batch)
+    if isinstance(method, methods.Counter):
+        config = method.counted(config)  # what the config leaves to the data
     process, processes = parallel.process()
 
     # ---- Frozen networks, as arguments of the step (zoo.load refuses those without weights)
@@ -87,7 +89,8 @@ def main(argv: list[str]) -> None:
         f"{name} {parameter_overview.count_parameters(net.params):,}" for name, net in state.nets.items() if net.params
     ]
     writer.say(
-        f"{len(mesh.devices)} × {mesh.devices[0].device_kind}, {config.parallel}; parameters: {', '.join(sizes)}"
+        f"{len(mesh.devices)} × {mesh.devices[0].device_kind}, {config.parallel}; {config.train.batch} faces a step, "
+        f"{config.train.batch // len(mesh.devices)} on each device; parameters: {', '.join(sizes)}"
     )
     start = f"goes on from step {first_step}" if first_step else "starts at step 0"
     writer.say(f"{start}; config {configs.config_hash(config)}")

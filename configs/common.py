@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from ml_collections import ConfigDict
 
 from jfsr.config import parse
+from jfsr.geometry import HR_SIZE
 from jfsr.training.schema import run_schema
 
 
@@ -18,8 +19,12 @@ def get_config(arg: str, *, base: ConfigDict, variants: Mapping[str, Callable[[C
 def base(method: str) -> ConfigDict:
     """What every run has in common; the file of the method adds to it."""
     c = ConfigDict({"method": method, "seed": 0, "parallel": "pmap"})
+    # Every method sets train.batch, the faces of a step on all devices together (train.py says how many each one gets).
     c.train = ConfigDict({"guard": True, "max_bad_run": 20})
-    c.data = ConfigDict({"flip": 0.5, "jitter": 0.0, "shuffle": True, "degradation": "bicubic", "degrade_on": "host"})
+    c.data = ConfigDict({"flip": 0.5, "jitter": 0.0, "hr_size": HR_SIZE, "shuffle": True, "degrade_on": "host"})
+    # What lr is: 'bicubic', the clean one; 'paper', MSGAN's degradation; 'scaled', the same with blurs after the
+    # down-sampling that have the scale of the small image. Of the last two, clean_share is the share of clean images.
+    c.data.update({"degradation": "bicubic", "clean_share": 0.0})
     c.data.sources = ConfigDict()
     c.val = ConfigDict()
     return c

@@ -5,6 +5,7 @@ Variants, joined by commas after the colon, with key=value overrides anywhere am
     x8 (default) | x16          16×16 or 8×8 faces to 128×128
     generator | msgan | msgan_pa | joint (default)    the rows of Table 4
     bicubic                     clean bicubic low resolution instead of the paper's degradation
+    scaled                      the paper's degradation with blurs scaled to the small image, and a share of clean faces
     device                      degrade on the accelerator instead of in tf.data
     paper                       300W-LP and CelebA, as 'jfsr data build' leaves them, instead of synthetic heads
     quick                       small networks, synthetic heads, our own frozen networks: minutes on two CPU cores
@@ -30,9 +31,24 @@ def base() -> ConfigDict:
 
     c.model = ConfigDict({"features": 64, "growth": 32, "blocks": (23, 23), "skip": "none", "remat": False})
     c.model.dtype = "float32"
-    c.disc = ConfigDict({"widths": (64, 128, 256, 512)})
+    # D_r's BatchNorm sees HR and SR features in one call ('joint'); in two ('apart') it hides every shift and scale.
+    c.disc = ConfigDict({"widths": (64, 128, 256, 512), "feature_norm": "joint"})
+    # PatchGAN: pix2pix's strides, a field of 70 px, where the image is large enough. DEVIATES: the paper does not say.
+    c.disc.strides = ConfigDict(
+        {"r16": (2, 1, 1, 1, 1), "r32": (2, 2, 1, 1, 1), "r64": (2, 2, 2, 1, 1), "r128": (2, 2, 2, 1, 1)}
+    )
 
     c.loss = ConfigDict({"adversarial": "bce", "perceptual_stages": (128,), "norm_momentum": 0.01})
+    c.loss.norm_clip = "none"  # (7) has no clip; 'soft' and 'hard' (AdaFace's): see losses.norm_gap
+    # Networks and discriminators see SR clipped to [0, 1], with the gradient of the unclipped: as it is stored and
+    # scored. DEVIATES: the paper does not say what they see.
+    c.loss.clip_sr = True
+    # L1 of stage one: "training the stand-alone generator using L_1 reconstruction loss" (IV-D). The "stand-alone
+    # generator" of Table 4 comes before "adding L_l1 at other stages" (IV-G4): so it is the last stage's alone.
+    c.loss.stage_one = "last"
+    c.loss.pose_target = (
+        "label"  # of L_est: 'reading' = of the pose network on HR, 'label_or_reading' where no label is
+    )
     # DEVIATES: the paper lists four stages for ×16 only; alpha goes by resolution.
     c.stage_weights = ConfigDict({"r16": 0.001, "r32": 0.005, "r64": 0.01, "r128": 1.0})
     c.weights = ConfigDict({"pixel": 1.0, "adv": 0.01, "perceptual": 0.001, "identity": 0.1})  # (15)
@@ -44,7 +60,8 @@ def base() -> ConfigDict:
     # ours, e.g. of stage one. DEVIATES: the paper does not say what it starts from.
     c.warm_start = ConfigDict({"g": ""})
 
-    # DEVIATES: optimizer, rates, batch (16 per device) and lengths are ours, the paper is silent.
+    # DEVIATES: optimizer, rates, batch and lengths are ours, the paper is silent. train.batch counts the faces of a
+    # step on all devices together: it decides which faces a step has, so a run can resume on other devices.
     c.optim = ConfigDict({"b1": 0.9, "b2": 0.99, "lr_pixel": 2e-4, "lr_joint": 1e-4, "lr_d": 1.0})
     c.optim.update({"drops": (0.5, 0.75, 0.9), "drop": 0.5, "ema": 0.999})
     c.train.update({"batch": 16, "pixel_steps": 200_000, "joint_steps": 200_000})
@@ -68,7 +85,9 @@ def _x16(c):
 
 
 def _generator(c):
-    c.train.pixel_steps, c.train.joint_steps = c.train.pixel_steps + c.train.joint_steps, 0
+    # Table 4's "stand-alone generator just using L_l1": the last stage's, with the steps and rates of the other rows.
+    c.weights.update({"adv": 0.0, "perceptual": 0.0, "identity": 0.0, "pose": 0.0})
+    c.stage_weights.update({"r16": 0.0, "r32": 0.0, "r64": 0.0})
     c.checkpoint.update({"best": "val/psnr", "mode": "max"})
 
 
@@ -87,6 +106,10 @@ def _joint(c):
 
 def _bicubic(c):
     c.data.degradation = "bicubic"
+
+
+def _scaled(c):
+    c.data.update({"degradation": "scaled", "clean_share": 0.25})
 
 
 def _device(c):
@@ -148,5 +171,6 @@ def _debug(c):
 VARIANTS = {
     "x8": _x8, "x16": _x16,
     "generator": _generator, "msgan": _msgan, "msgan_pa": _msgan_pa, "joint": _joint,
-    "bicubic": _bicubic, "device": _device, "paper": _paper, "quick": _quick, "faces": _faces, "debug": _debug,
+    "bicubic": _bicubic, "scaled": _scaled, "device": _device, "paper": _paper,
+    "quick": _quick, "faces": _faces, "debug": _debug,
 }  # fmt: skip

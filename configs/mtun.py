@@ -4,6 +4,7 @@ Variants, joined by commas after the colon, with key=value overrides anywhere am
 
     r16 | r32 | r64 (default)   where the heatmaps are estimated (Table 2); the same as model.heb_at=16|32|64
     s1 | s2 | s3 | s4 (default) hourglasses (Table 2); the same as model.stacks=1|2|3|4
+    no_skip | no_autoencoder    without the skip connection, without the autoencoder (Table 1, † and ‡)
     p | pf | pfu                losses without heatmaps (Table 3, left half)
     ph | pfh | pfuh (default)   and with them (right half)
     aligned                     upright input as well: no misalignment
@@ -30,8 +31,8 @@ def base() -> ConfigDict:
     c = common.base("mtun")
     c.scale = 8
 
-    c.model = ConfigDict({"widths": (64, 128, 64, 32, 32), "heb_at": 64, "stacks": 4, "heb_features": 64})
-    c.model.update({"skip": "none", "dtype": "float32"})
+    c.model = ConfigDict({"widths": (64, 128, 64, 32, 32), "autoencoder": True, "stn_at": 32, "heb_at": 64})
+    c.model.update({"stacks": 4, "heb_features": 64, "skip_connection": "heatmaps", "skip": "none", "dtype": "float32"})
     c.disc = ConfigDict({"widths": (64, 128, 256, 512)})
 
     c.loss = ConfigDict({"adversarial": "bce"})
@@ -58,11 +59,20 @@ def base() -> ConfigDict:
 
 
 def _size(side):
-    return lambda c: c.model.update({"heb_at": side})
+    # Heatmaps are estimated on upright features: at 16×16, the transformer must stand there as well.
+    return lambda c: c.model.update({"heb_at": side, "stn_at": min(32, side)})
 
 
 def _stacks(count):
     return lambda c: c.model.update({"stacks": count})
+
+
+def _no_skip(c):
+    c.model.skip_connection = "none"
+
+
+def _no_autoencoder(c):
+    c.model.autoencoder = False
 
 
 # The paper's letters of the losses.
@@ -94,6 +104,8 @@ def _paper(c):
 def _quick(c):
     # Small enough for two CPU cores; what is added to the turned input makes the first steps useful.
     c.model.update({"widths": (32, 64, 32, 24, 12), "heb_at": 32, "stacks": 2, "heb_features": 24, "skip": "aligned"})
+    # Where the runs of configs/README.md had them.
+    c.model.update({"stn_at": 16, "skip_connection": "autoencoder"})
     c.disc.widths = (16, 32, 64, 128)
     c.frozen.features = ""
     # Pixels and heatmaps alone, the best PSNR of Table 3 after pfh; weights.adv=0.001 puts the discriminator back.
@@ -134,5 +146,6 @@ VARIANTS = {
     "s1": _stacks(1), "s2": _stacks(2), "s3": _stacks(3), "s4": _stacks(4),
     "p": _losses("p"), "pf": _losses("pf"), "pfu": _losses("pfu"),
     "ph": _losses("ph"), "pfh": _losses("pfh"), "pfuh": _losses("pfuh"),
+    "no_skip": _no_skip, "no_autoencoder": _no_autoencoder,
     "aligned": _aligned, "paper": _paper, "device": _device, "quick": _quick, "faces": _faces, "debug": _debug,
 }  # fmt: skip

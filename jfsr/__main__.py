@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     degrade.add_argument("--overwrite", action="store_true", help="replace the PNG of an earlier call")
     degrade.set_defaults(run=_degrade)
 
-    data = commands.add_parser("data", help="list, build, check or show data sets")
+    data = commands.add_parser("data", help="list, build, check or show data sets, find their faces")
     actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="list the data sets: which are built, where to get the others")
     listing.set_defaults(run=_data_list)
@@ -81,6 +81,13 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("name", help="a data set's name, with --from, or a folder of your own images")
     check.add_argument("--from", dest="source", help="the folder with the official files")
     check.set_defaults(run=_data_check)
+    boxes = actions.add_parser("boxes", help="find the faces by MTCNN and write their boxes and points to a CSV")
+    boxes.add_argument("name", help="a data set's name, or a folder of your own images")
+    boxes.add_argument("--from", dest="source", help="the folder with the official files (default: the built data set)")
+    boxes.add_argument("--split", default="", help="split (default: the first of the data set)")
+    boxes.add_argument("-o", "--out", help="the CSV to write (default: where the crops look for it)")
+    boxes.add_argument("--overwrite", action="store_true", help="replace a CSV of an earlier call")
+    boxes.set_defaults(run=_data_boxes)
     show = actions.add_parser("show", help="draw a contact sheet of faces with their landmarks and pose axes")
     show.add_argument("name", help="a data set's name, or a folder of your own images")
     show.add_argument("--from", dest="source", help="the folder with the official files (default: the built data set)")
@@ -302,21 +309,53 @@ def _data_check(args: argparse.Namespace) -> int:
     return 2 if any(account.dropped for account in accounts) else 0
 
 
+def _data_boxes(args: argparse.Namespace) -> None:
+    from jfsr.data import boxes, detection
+
+    named, source = _pictures(args)
+    if named.dataset == "synthetic_heads":
+        raise ValueError("MTCNN is made for photographs; rendered heads have the boxes of their landmarks")
+    places = boxes.place(named.dataset, named.dir, named.split)
+    out = pathlib.Path(args.out) if args.out else places[0]
+    if out.suffix.lower() != ".csv":
+        raise ValueError(f"-o is {out}; it takes the name of a CSV, for instance {places[0]}")
+    detection.check_target(out, overwrite=args.overwrite)
+    made = detection.make(source, out, detect=detection.load_mtcnn(), overwrite=args.overwrite)
+    for name in made.absent:
+        print(f"not found: {name}", file=sys.stderr)
+    for reason in made.unreadable:
+        print(f"left out: {reason}", file=sys.stderr)
+    print(f"{out}: {source.name}, {made.found:,} faces found, {len(made.absent):,} not found")
+    if out.absolute() not in [place.absolute() for place in places]:
+        print(f"note: crops look for it at {' or '.join(map(str, places))}", file=sys.stderr)
+
+
 def _data_show(args: argparse.Namespace) -> None:
     from jfsr.data import pipeline
     from jfsr.drawing import contact
 
     out = _png_target(args, example="faces.png", inputs=[])
-    is_set = args.name in pipeline.DATASETS
-    if not is_set and not pathlib.Path(args.name).is_dir():
-        raise ValueError(f"{args.name!r} is neither a folder nor a data set; 'jfsr data list' names the sets")
-    dataset, folder = (args.name, args.source or "") if is_set else ("folder", args.name)
-    source = pipeline.open_pictures(dataset, folder, args.split)
+    named, source = _pictures(args)
+    source = pipeline.with_boxes(source, named, rule=args.crop)
     picture, left_out = contact.sheet(source, count=args.count, crop=args.crop, margin=args.margin, seed=args.seed)
     _write_png(out, picture)
     for reason in left_out:
         print(f"note: not shown: {reason}", file=sys.stderr)
     print(f"{out}: {source.name}, {len(source):,} faces")
+
+
+def _pictures(args: argparse.Namespace) -> tuple[argparse.Namespace, Any]:
+    """A data set, or a folder of images: its dataset, dir and split as in a config, and its pictures."""
+    from jfsr.data import datasets, pipeline
+
+    is_set = args.name in pipeline.DATASETS and args.name != "folder"
+    if not is_set and not pathlib.Path(args.name).is_dir():
+        raise ValueError(f"{args.name!r} is neither a folder nor a data set; 'jfsr data list' names the sets")
+    dataset, folder = (args.name, args.source or "") if is_set else ("folder", args.name)
+    spec = datasets.specs().get(dataset)
+    split = spec.split(args.split) if spec else args.split
+    named = argparse.Namespace(dataset=dataset, dir=folder, split=split)
+    return named, pipeline.open_pictures(dataset, folder, split)
 
 
 def _spec(name: str) -> Any:

@@ -56,6 +56,7 @@ class Restorer:
     Attributes:
       config: the run's config.
       scale: HR size divided by LR size.
+      hr_size: side of a restored face; 128, unless the run's ``data.hr_size`` says otherwise.
       method: the method's name.
       step: training step of the parameters, None for a bundle.
       sha256: digest of the parameters.
@@ -69,6 +70,7 @@ class Restorer:
             )
         self.config, self.variables, self.step = config, jax.device_put(variables), step
         self.method, self.scale, self.sha256 = config.method, config.scale, runs.digest(variables)
+        self.hr_size = config.data.get("hr_size", HR_SIZE)
         self._predict = jax.jit(functools.partial(method.predict, config))
 
     def __call__(self, images: Picture | Sequence[Picture]) -> UInt8[np.ndarray, "b 128 128 3"]:
@@ -91,12 +93,12 @@ class Restorer:
         pictures = [_as_uint8(image) for image in several]
         if not pictures:
             raise ValueError("no image given")
-        side = HR_SIZE // self.scale
+        side = self.hr_size // self.scale
         return np.stack([_fit(p, side) for p in pictures]).astype(np.float32) / 255.0
 
     def predict(self, lr: Float[np.ndarray, "b h w 3"]) -> Float[np.ndarray, "b 128 128 3"]:
         """Restores low-resolution faces in [0, 1] of exactly the network's size; float32 in [0, 1]."""
-        return self.outputs(lr)["sr"] if len(lr) else np.zeros((0, HR_SIZE, HR_SIZE, 3), np.float32)
+        return self.outputs(lr)["sr"] if len(lr) else np.zeros((0, self.hr_size, self.hr_size, 3), np.float32)
 
     def outputs(self, lr: Float[np.ndarray, "b h w 3"]) -> dict[str, Any]:
         """All outputs of the method's ``predict`` for one or more low-resolution faces of exactly the network's size.
@@ -105,7 +107,7 @@ class Restorer:
           ``sr`` [b, 128, 128, 3] in [0, 1], ``stages``, and from a system that finds landmarks ``landmarks_px``
           [b, 68, 2]; see :class:`jfsr.methods.Prediction`.
         """
-        side, out = HR_SIZE // self.scale, []
+        side, out = self.hr_size // self.scale, []
         if lr.shape[1:] != (side, side, 3):
             raise ValueError(f"this network takes [b, {side}, {side}, 3], got {list(lr.shape)}")
         for first in range(0, len(lr), CHUNK):

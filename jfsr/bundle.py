@@ -105,7 +105,7 @@ def _test_vector(config: ConfigDict, variables: dict[str, Any]) -> dict[str, np.
     method = methods.find(config.method)
     if not isinstance(method, methods.SuperResolver):
         return {}
-    n = HR_SIZE // config.scale
+    n = config.data.get("hr_size", HR_SIZE) // config.scale
     lr = np.random.default_rng(0).uniform(size=(1, n, n, 3)).astype(np.float32)
     predict = jax.jit(functools.partial(method.predict, config))
     return {"lr": lr, "sr": np.asarray(predict(variables, lr)["sr"])}

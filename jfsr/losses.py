@@ -17,6 +17,8 @@ from jaxtyping import Array, Float
 from jfsr.geometry import POSE_BIN_DEG, POSE_BINS, POSE_LIMIT_DEG, pose_in_range
 
 Adversarial = Literal["bce", "hinge", "lsgan"]
+NormClip = Literal["none", "soft", "hard"]
+NORM_CLIPS: tuple[NormClip, ...] = ("none", "soft", "hard")
 
 
 # --- adversarial ------------------------------------------------------------------------------------------------------
@@ -29,7 +31,7 @@ def adversarial_d(
 
     Args:
       real_logits: logits of the originals, one number or a map of patches per image.
-      fake_logits: logits of the super-resolved images, from a separate call.
+      fake_logits: logits of the super-resolved images, or of their features.
       kind: 'bce', -log s(real) - log(1 - s(fake)) (the paper's); 'hinge' (Lim & Ye 2017); 'lsgan', with targets 0 and
         1 and the factor 1/2 (Mao et al. 2017).
 
@@ -129,24 +131,36 @@ def norm_gap(
     sigma: Float[Array, ""],
     *,
     h: float = 0.33,
+    clip: NormClip = "none",
 ) -> Float[Array, " b"]:
-    """Squared difference of the normalised feature norms of SR and HR, L_m of eq. (7) and (10), in [0, 4].
-
-    A norm more than sigma / h (three standard deviations) from mu is clipped, and **its gradient is zero there**: a
-    generator whose feature norms are far off learns nothing from this term, only from (3) and (6).
+    """Squared difference of the normalised feature norms of SR and HR, L_m of eq. (7) and (10), at least 0.
 
     Args:
       sr_norm: L2 norms of f(SR).
       hr_norm: L2 norms of f(HR).
       mu: running mean of HR norms, from :func:`running_moments`. SR and HR share one pair (mu, sigma), because
         normalising each by its own statistics would remove the gap. No gradient flows into mu and sigma.
-      sigma: running standard deviation of HR norms.
+      sigma: running standard deviation of HR norms; 0 (a batch of one face) makes the gap huge.
       h: scale of the z-score.
+      clip: how h·z is kept in [-1, 1]. 'none': it is not, as in the paper. 'soft': x / sqrt(1 + x²), x near 0, whose
+        gradient falls like 1 / x³ and is nowhere 0 (tanh's is 0 in float32 from x = 9 on). 'hard': cut off, as AdaFace
+        does; **the gradient is 0 beyond 3 standard deviations**, where the norms differ most.
     """
-    mu, sigma = jax.lax.stop_gradient(mu), jax.lax.stop_gradient(jnp.maximum(sigma, 1e-6))
+    if clip not in NORM_CLIPS:
+        raise ValueError(f"the clip of the norms is {clip!r}; choose one of {', '.join(map(repr, NORM_CLIPS))}")
     # DEVIATES: "we replace sigma with 0.33 sigma" would widen z; as in AdaFace, which the paper cites, h multiplies z.
-    scaled = lambda norm: jnp.clip(h * (norm - mu) / sigma, -1.0, 1.0)
-    return jnp.square(scaled(sr_norm) - scaled(hr_norm))
+    sr, hr = (h * norm_z(norm, mu, sigma) for norm in (sr_norm, hr_norm))
+    if clip == "soft":
+        sr, hr = (x * jax.lax.rsqrt(1.0 + jnp.square(x)) for x in (sr, hr))
+    elif clip == "hard":
+        sr, hr = (jnp.clip(x, -1.0, 1.0) for x in (sr, hr))
+    return jnp.square(sr - hr)
+
+
+def norm_z(norm: Float[Array, " b"], mu: Float[Array, ""], sigma: Float[Array, ""]) -> Float[Array, " b"]:
+    """Feature norms in standard deviations from the running mean, eq. (7); no gradient flows into mu and sigma."""
+    mu, sigma = jax.lax.stop_gradient(mu), jax.lax.stop_gradient(jnp.maximum(sigma, 1e-6))
+    return (norm - mu) / sigma
 
 
 def running_moments(
@@ -170,6 +184,21 @@ def running_moments(
 def l1(a: Float[Array, "b h w c"], b: Float[Array, "b h w c"]) -> Float[Array, " b"]:
     """Mean absolute difference over the pixels and channels of each image, eq. (12)."""
     return jnp.abs(a - b).mean(axis=(1, 2, 3))
+
+
+@jax.custom_jvp
+def as_stored(image: Float[Array, "*b h w c"]) -> Float[Array, "*b h w c"]:
+    """The image clipped to [0, 1], as it is stored and scored; its gradient is that of the image itself.
+
+    A frozen network or a discriminator that reads SR during training then sees what it will see afterwards. A plain
+    clip would give no gradient to pixels outside [0, 1], and nothing would bring them back but the pixel loss.
+    """
+    return jnp.clip(image, 0.0, 1.0)
+
+
+@as_stored.defjvp
+def _as_stored_jvp(primals, tangents):
+    return as_stored(*primals), tangents[0]
 
 
 def stage_targets(hr: Float[Array, "b n n c"], sizes: Sequence[int]) -> dict[int, Float[Array, "b _ _ c"]]:

@@ -3,13 +3,15 @@
 Each looks at one image at a time, so that a score cannot depend on batch size, padding or the number of devices. Images
 are [b, h, w, 3] RGB in [0, 1]; the caller rounds them to 8 bits first (:func:`to_8bit`), as a file would.
 
-Image metrics share two options. ``colour`` is ``'rgb'`` or ``'y'``. ``boxes`` gives each image one rectangle
-(x0, y0, x1, y1) in whole pixels, half open; it is cropped before anything is computed.
+Image metrics share three options. ``colour`` is ``'rgb'`` or ``'y'``. ``boxes`` gives each image one rectangle
+(x0, y0, x1, y1) in whole pixels, half open; it is cropped before anything is computed. ``masks`` gives each image the
+pixels that count.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Literal, NamedTuple, get_args
 
 import jax.numpy as jnp
@@ -53,6 +55,7 @@ def psnr(
     colour: Colour = "rgb",
     border: int = 0,
     boxes: Int[np.ndarray, "b 4"] | None = None,
+    masks: Bool[np.ndarray, "b h w"] | None = None,
 ) -> Float[np.ndarray, " b"]:
     """Peak signal-to-noise ratio in dB for a peak of 1; +inf for equal images, NaN for an empty region.
 
@@ -61,10 +64,11 @@ def psnr(
       colour: 'rgb' averages the squared error over R, G and B; 'y' takes it on :func:`luma`.
       border: pixels to leave out on each side, after ``boxes``.
       boxes: region of each image to score.
+      masks: the pixels that count, inside the region; None: all.
     """
     out = np.empty(len(a))
-    for i, (x, y) in enumerate(_pairs(a, b, colour, border, boxes)):
-        mse = np.mean(np.square(x - y)) if x.size else np.nan
+    for i, (x, y, counted) in enumerate(_pairs(a, b, colour, border, boxes, masks)):
+        mse = np.mean(np.square(x - y)[counted]) if counted.any() else np.nan
         out[i] = np.inf if mse == 0 else -10.0 * np.log10(mse)
     return out
 
@@ -76,15 +80,18 @@ def ssim(
     colour: Colour = "rgb",
     border: int = 0,
     boxes: Int[np.ndarray, "b 4"] | None = None,
+    masks: Bool[np.ndarray, "b h w"] | None = None,
 ) -> Float[np.ndarray, " b"]:
     """Structural similarity of Wang et al. 2004: 11×11 Gaussian window of sigma 1.5, population covariance.
 
     K1 = 0.01, K2 = 0.03, range 1. The score is the mean of the SSIM map over pixels and channels; the map has only
-    windows that lie inside the region ('valid'). NaN for a region under 11 pixels. Arguments as in :func:`psnr`.
+    windows that lie inside the region ('valid'), and whose pixels all count. NaN for a region under 11 pixels.
+    Arguments as in :func:`psnr`.
     """
     out = np.empty(len(a))
-    for i, (x, y) in enumerate(_pairs(a, b, colour, border, boxes)):
-        out[i] = np.mean(_ssim_map(x, y)) if min(x.shape[:2]) >= 11 else np.nan
+    for i, (x, y, counted) in enumerate(_pairs(a, b, colour, border, boxes, masks)):
+        whole = min(x.shape[:2]) >= 11 and np.lib.stride_tricks.sliding_window_view(counted, (11, 11)).all((2, 3))
+        out[i] = np.mean(_ssim_map(x, y)[whole]) if np.any(whole) else np.nan
     return out
 
 
@@ -102,15 +109,19 @@ def _window(maps: np.ndarray, *, axis: int) -> np.ndarray:
     return np.lib.stride_tricks.sliding_window_view(maps, 11, axis=axis) @ (taps / taps.sum())
 
 
-def _pairs(a: np.ndarray, b: np.ndarray, colour: Colour, border: int, boxes: np.ndarray | None):
-    """Yields the region to score of both images, float64, one pair at a time."""
+def _pairs(
+    a: np.ndarray, b: np.ndarray, colour: Colour, border: int, boxes: np.ndarray | None, masks: np.ndarray | None
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yields the region to score of both images, float64, and which of its pixels count, one pair at a time."""
     if a.shape != b.shape:
         raise ValueError(f"the images to compare differ in shape: {a.shape} and {b.shape}")
     for i in range(len(a)):
         x0, y0, x1, y1 = (0, 0, a.shape[2], a.shape[1]) if boxes is None else (int(v) for v in boxes[i])
         region = np.s_[y0 + border : max(y0, y1 - border), x0 + border : max(x0, x1 - border)]
         x, y = a[i][region], b[i][region]
-        yield (luma(x), luma(y)) if colour == "y" else (x.astype(np.float64), y.astype(np.float64))
+        counted = np.ones(x.shape[:2], bool) if masks is None else masks[i][region]
+        x, y = (luma(x), luma(y)) if colour == "y" else (x.astype(np.float64), y.astype(np.float64))
+        yield x, y, counted
 
 
 def landmark_boxes(landmarks_px: Float[np.ndarray, "b n 2"], *, size: int) -> Int[np.ndarray, "b 4"]:

@@ -1,7 +1,7 @@
-"""Config keys that have another name now: configs of earlier versions are read through this one table.
+"""Config keys that have another name now, or that are new: configs of earlier versions are read through these tables.
 
-A workdir or bundle of an earlier version holds its config under the old keys. :func:`upgrade` gives the config under
-today's keys, so that the run loads, resumes and is scored as before; :func:`now` names the new key of an old one.
+A workdir or bundle of an earlier version holds its config under that version's keys. :func:`upgrade` gives the config
+under today's keys, so that the run loads, resumes and is scored as before; :func:`now` names the new key of an old one.
 """
 
 from __future__ import annotations
@@ -77,8 +77,41 @@ RENAMES: dict[str, dict[str, Key]] = {
         **_FACES,
     },
     "pose": {"weights.mse": Key(name="weights.pose_mse"), **_DECAY},
-    "identity": _DECAY,
+    "identity": {**_DECAY, "model.classes": Key(name="model.people", value=lambda old: (old["model.classes"],))},
     "gate": _DECAY,
+}
+
+
+def _strides(resolution: int) -> Callable[[Mapping[str, Any]], tuple[int, ...]]:
+    """The strides that a PatchGAN of MSGAN had: 2 as long as later strides of 1 leave a map of 4 pixels."""
+
+    def of(old: Mapping[str, Any]) -> tuple[int, ...]:
+        strides: list[int] = []
+        size, count = resolution, len(old["disc.widths"]) + 1
+        for i in range(count):
+            halve = all(s == 2 for s in strides) and size // 2 - (count - i - 1) >= 4
+            strides.append(2 if halve else 1)
+            size = size // 2 if halve else size - 1
+        return tuple(strides)
+
+    return of
+
+
+# Keys that configs of earlier versions lack, with the value that means what such a run did: a value, or a function of
+# the config under today's keys. They are added to the config of a run, not to a part of one.
+ADDED_TO_EVERY: dict[str, Any] = {"data.clean_share": 0.0, "data.hr_size": 128}
+ADDED: dict[str, dict[str, Any]] = {
+    "msgan": {
+        "disc.feature_norm": "apart",
+        **{f"disc.strides.r{r}": _strides(r) for r in (16, 32, 64, 128)},
+        "loss.norm_clip": "hard",
+        "loss.clip_sr": False,
+        "loss.stage_one": "all",
+        "loss.pose_target": "label",
+    },
+    "identity": {"optim.head_rate": 1.0, "warm_start.g": ""},
+    "jasrnet": {"model.landmarks": 68},
+    "mtun": {"model.autoencoder": True, "model.stn_at": 16, "model.skip_connection": "autoencoder"},
 }
 
 
@@ -98,7 +131,18 @@ def upgrade(config: dict[str, Any]) -> dict[str, Any]:
             new[entry.name] = entry.value(old)
         elif entry.name:
             new[found[1]] = value
+    _add(new, config.get("method"))
     return _unflatten(new)
+
+
+def _add(new: dict[str, Any], method: Any) -> None:
+    """Adds to a run's flat config the keys that it lacks."""
+    sections = {key.split(".")[0] for key in new}
+    if not isinstance(method, str) or not {"data", "train"} <= sections:
+        return
+    for key, value in (ADDED_TO_EVERY | ADDED.get(method, {})).items():
+        if key not in new:
+            new[key] = value(new) if callable(value) else value
 
 
 def now(method: str, key: str) -> str | None:

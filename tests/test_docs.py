@@ -121,12 +121,12 @@ def test_links_lead_to_files_and_headings(page):
 def test_commands_have_flags_and_configs_that_exist(page, load_config):
     text = read(page).replace("\\\n", " ")
     flags = {
-        script: set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', read(script))) | {"help", "verbosity"}
+        script: set(re.findall(r'DEFINE_\w+\(\s*"([\w-]+)"', read(script))) | {"help", "verbosity"}
         for script in ("train.py", "eval.py")
     }
     for script, known in flags.items():
         for command in re.findall(rf"(?<!\w){re.escape(script)} (--[^`#&|\n]*)", text):
-            unknown = set(re.findall(r"--(\w+)", command)) - known
+            unknown = set(re.findall(r"--([\w-]+)", command)) - known
             assert not unknown, f"{page}: {script} {command}"
             assert script != "eval.py" or "--workdir" not in command, f"{page}: {command}"
     for name, arg in re.findall(r"--config=configs/(\w+)\.py(?::([^\s`]+))?", text):

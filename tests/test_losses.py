@@ -127,23 +127,60 @@ def test_cosine_distance_is_equation_6_whatever_the_lengths():
     assert np.isfinite(grad).all()
 
 
-def test_norm_gap_is_equations_7_and_10_with_adafaces_h():
+CLIPS = {
+    "none": lambda x: x,
+    "soft": lambda x: x / np.sqrt(1 + x * x),
+    "hard": lambda x: np.clip(x, -1, 1),
+}
+
+
+@pytest.mark.parametrize("clip", losses.NORM_CLIPS)
+def test_norm_gap_is_equations_7_and_10_with_adafaces_h(clip):
     sr, hr = rng.uniform(5, 25, (2, 50)).astype(np.float32)
-    z = lambda n: np.clip(0.33 * (n - 15.0) / 2.0, -1, 1)
-    assert (np.abs(z(sr)) == 1).any()
+    z = lambda n: CLIPS[clip](0.33 * (n - 15.0) / 2.0)
+    assert (np.abs(0.33 * (sr - 15.0) / 2.0) > 1).any()
     assert (np.abs(z(sr)) < 1).any()
-    got = losses.norm_gap(jnp.array(sr), jnp.array(hr), jnp.array(15.0), jnp.array(2.0))
+    got = losses.norm_gap(jnp.array(sr), jnp.array(hr), jnp.array(15.0), jnp.array(2.0), clip=clip)
     np.testing.assert_allclose(got, (z(sr) - z(hr)) ** 2, **CLOSE)
+    if clip == "none":  # the paper's
+        np.testing.assert_array_equal(
+            losses.norm_gap(jnp.array(sr), jnp.array(hr), jnp.array(15.0), jnp.array(2.0)), got
+        )
 
 
-def test_norm_gap_gives_no_gradient_where_it_clips_and_none_to_the_running_moments():
-    sr, hr = jnp.array([14.0, 30.0]), jnp.array([15.0, 15.0])
-    total = lambda sr, mu, sigma: losses.norm_gap(sr, hr, mu, sigma).sum()
+@pytest.mark.parametrize("clip", losses.NORM_CLIPS)
+def test_norm_gap_has_a_gradient_where_the_norms_differ_most_and_none_to_the_running_moments(clip):
+    sr, hr = jnp.array([14.0, 30.0, 80.0]), jnp.array([15.0, 15.0, 15.0])
+    total = lambda sr, mu, sigma: losses.norm_gap(sr, hr, mu, sigma, clip=clip).sum()
     to_sr, to_mu, to_sigma = jax.grad(total, argnums=(0, 1, 2))(sr, jnp.array(15.5), jnp.array(2.0))
     assert to_sr[0] < 0  # below the HR norm: the loss falls as the norm grows
-    assert to_sr[1] == 0  # more than three deviations away: clipped
     assert to_mu == 0
     assert to_sigma == 0
+    z = losses.norm_z(sr, jnp.array(15.5), jnp.array(2.0))
+    np.testing.assert_allclose(z, [-0.75, 7.25, 32.25])
+    if clip == "hard":
+        np.testing.assert_array_equal(to_sr[1:], 0)
+    else:
+        assert np.all(to_sr[1:] > 1e-4)
+    if clip == "none":
+        assert to_sr[2] > to_sr[1]
+
+
+def test_an_unknown_clip_is_refused():
+    one = jnp.ones((1,))
+    with pytest.raises(ValueError, match="'sfot'; choose one of 'none', 'soft', 'hard'"):
+        losses.norm_gap.__wrapped__(one, one, jnp.array(0.0), jnp.array(1.0), clip="sfot")
+
+
+def test_as_stored_clips_the_value_and_leaves_the_gradient():
+    image = jnp.array([-0.3, 0.0, 0.4, 1.0, 1.7]).reshape(1, 1, 5, 1)
+    np.testing.assert_array_equal(losses.as_stored(image).ravel(), np.float32([0, 0, 0.4, 1, 1]))
+    weights = jnp.arange(1.0, 6.0).reshape(image.shape)
+    pull = jax.jit(jax.grad(lambda x: jnp.sum(weights * losses.as_stored(x))))
+    np.testing.assert_array_equal(pull(image), weights)
+    value, tangent = jax.jvp(losses.as_stored, (image,), (weights,))
+    assert value.max() == 1
+    np.testing.assert_array_equal(tangent, weights)
 
 
 def test_running_moments_are_equations_8_and_9():

@@ -146,3 +146,21 @@ def test_yaw_bins_take_each_face_once():
     bins = metrics.yaw_bins(yaw)
     assert list(bins) == ["0–15°", "15–30°", "30–45°", "45–60°", "60–99°"]
     assert [int(m.sum()) for m in bins.values()] == [2, 1, 0, 1, 3]
+
+
+def test_masks_leave_out_pixels_and_the_windows_that_touch_them(pair):
+    a, b = pair
+    mask = np.ones((3, 48, 40), bool)
+    np.testing.assert_array_equal(metrics.psnr(a, b, masks=mask), metrics.psnr(a, b))
+    np.testing.assert_array_equal(metrics.ssim(a, b, masks=mask), metrics.ssim(a, b))
+    mask[:, :, 30:] = False  # a rectangle: the same as a box
+    box = np.array([[0, 0, 30, 48]] * 3)
+    wild = a.copy()
+    wild[:, :, 30:] = 0.0  # what is left out may be anything
+    np.testing.assert_allclose(metrics.psnr(wild, b, masks=mask), metrics.psnr(a, b, boxes=box), rtol=1e-12)
+    np.testing.assert_allclose(metrics.ssim(wild, b, masks=mask), metrics.ssim(a, b, boxes=box), rtol=1e-12)
+    mask[0] = False
+    assert np.isnan(metrics.psnr(a, b, masks=mask)[0])
+    mask[1] = False
+    mask[1, :10, :10] = True  # no window of 11×11
+    assert np.isnan(metrics.ssim(a, b, masks=mask)[:2]).all()

@@ -11,26 +11,40 @@ the rule:
 | ``landmark_box`` | square around the centre of the 68 landmarks' box | side in units of the box's longer side |
 | ``eyes_mouth`` | the same square, estimated from 5 landmarks | as ``landmark_box`` |
 | ``box`` | square around the centre of the detector's box | side in units of the box's longer side |
-| ``mtcnn`` | ``box``; without a box, ``eyes_mouth`` on MTCNN's five points | as ``box`` |
+| ``mtcnn`` | as ``box``, around MTCNN's box alone (:mod:`jfsr.data.boxes`) | as ``box`` |
+| ``lightcnn`` | LightCNN's alignment by 5 landmarks, below | not used |
 | ``celeba_aligned`` | the 178×178 centre square of CelebA's aligned 178×218 | not used |
 | ``hopenet_300wlp`` | Hopenet's training box with its factor k, 0.2 to 0.4 | k; 0 = drawn at random in training |
 | ``hopenet_aflw2000`` | Hopenet's test box for AFLW2000, k = 0.2 | not used |
-| ``hopenet_biwi`` | Hopenet's test box for BIWI around the detector's box, k = 0.35 | not used |
+| ``hopenet_biwi`` | Hopenet's test box for BIWI around the set's box, k = 0.35 | not used |
+| ``hopenet_mtcnn`` | the same around MTCNN's box | not used |
 
 Hopenet moves one edge of the box after the other, each by a fraction of the box's current width or height, truncates
-the corners to whole pixels, resizes the shorter side and keeps the centre: here, the centre square of the box.
+the corners to whole pixels, resizes the shorter side and keeps the centre: here, the centre square of the box. It
+takes the points as the ``.mat`` files have them, counted from 1, for Pillow's corners, counted from 0. Landmarks are
+counted from 0 here, so the box gets ``LABELLED_FROM`` back.
 DEVIATES: on AFLW2000 Hopenet's code takes the box of the 21 points of ``pt2d``, including absent ones at
-(-1, height + 2); ours is the box of ``pt3d_68``.
+(-1, height + 2), so that most boxes reach to a corner of the picture; ours is the box of ``pt3d_68``.
+
+**LightCNN's alignment** (the authors' readme, and the Matlab function ``align`` that it goes with): the face is turned
+until its eyes are level, and scaled until the mouth's middle is 48 of 128 px below the eyes' middle, which lies in row
+40 of the middle column. All of a picture that the square needs is turned, by bicubic interpolation, before the square
+is cut out and resized. DEVIATES: ``align`` rounds both middles to whole pixels before and after it resizes; we do not.
+
+**Native low resolution.** ``low`` also cuts the same square out of the picture at a second, small size, straight from
+its own pixels: the input of a face that is small in its picture, of which there is no HR (MSGAN, Figs. 10 and 13).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
 
 from jfsr.config import nearest
+from jfsr.data import misalign
 from jfsr.data.records import Pictures, Record
 from jfsr.geometry import HR_SIZE
 
@@ -40,6 +54,8 @@ Box = tuple[float, float, float, float]
 # in units of the eye-mouth distance (std .22), and the position of the box's centre on the line from the eyes' middle
 # to the mouth's middle, as a fraction of that line (std .09).
 BOX_PER_EYE_MOUTH, BOX_CENTRE = 2.22, 0.65
+LABELLED_FROM = 1  # Matlab's first pixel, in the .mat files of 300W-LP and AFLW2000-3D
+EYE_MOUTH, EYE_ROW = 48 / HR_SIZE, (40 + 0.5) / HR_SIZE  # LightCNN's, in units of the square's side
 MAX_ENLARGE = 8  # a square of more than this many picture sides comes from broken labels
 
 
@@ -49,6 +65,7 @@ def crop_record(
     rule: str,
     margin: float = 1.0,
     size: int = HR_SIZE,
+    low: int = 0,
     jitter: float = 0.0,
     rng: np.random.Generator | None = None,
 ) -> Record:
@@ -59,6 +76,7 @@ def crop_record(
       rule: name of a rule.
       margin: its meaning depends on the rule, see the module.
       size: side of the result in pixels.
+      low: side of ``lr``, the native low resolution; 0 = the record has no ``lr``.
       jitter: the crop is a random square inside the rule's square; its side is at least 1 - 2 * jitter of that one.
       rng: random numbers for the jitter; None = no jitter.
 
@@ -69,6 +87,8 @@ def crop_record(
         raise ValueError(f"unknown crop rule {rule!r}{nearest(rule, RULES)}; rules: {', '.join(RULES)}")
     if rule == "hopenet_300wlp" and margin == 0 and rng is not None:
         margin = rng.uniform(0.2, 0.4)
+    if rule in TURNED:
+        record = TURNED[rule](record)
     x0, y0, side = square(RULES[rule](record, margin))
     if jitter and rng is not None:
         shrink, dx, dy = rng.uniform(size=3)
@@ -83,8 +103,10 @@ def crop_record(
         )
     scale = size / side
     move = lambda p: ((p + 0.5 - np.array([x0, y0], np.float32)) * scale - 0.5).astype(np.float32)
+    native = {"lr": cut(record["image"], x0, y0, side, low)} if low else {}
     return {
         **record,
+        **native,
         "image": cut(record["image"], x0, y0, side, size),
         "landmarks_px": move(record["landmarks_px"]),
         "landmarks5_px": move(record["landmarks5_px"]),
@@ -144,12 +166,17 @@ def _landmark_box(record: Record, margin: float) -> Box:
 
 
 def _eyes_mouth(record: Record, margin: float) -> Box:
-    points = record["landmarks5_px"]
-    if not np.isfinite(points).all():
-        raise ValueError(f"{record['name']} has no 5 landmarks, which crop 'eyes_mouth' needs; use another crop")
-    eyes, mouth = points[:2].mean(0), points[3:].mean(0)
+    eyes, mouth = _eyes_and_mouth(record, "eyes_mouth")
     x, y = eyes + BOX_CENTRE * (mouth - eyes) + 0.5
     return _around(float(x), float(y), margin * BOX_PER_EYE_MOUTH * float(np.linalg.norm(mouth - eyes)))
+
+
+def _eyes_and_mouth(record: Record, rule: str) -> tuple[np.ndarray, np.ndarray]:
+    """The eyes' middle and the mouth's middle, (x, y); ValueError without the five points."""
+    points = record["landmarks5_px"]
+    if not np.isfinite(points[[0, 1, 3, 4]]).all():
+        raise ValueError(f"{record['name']} has no 5 landmarks, which crop {rule!r} needs; use another crop")
+    return points[:2].mean(0), points[3:].mean(0)
 
 
 def _box(record: Record, margin: float) -> Box:
@@ -158,7 +185,37 @@ def _box(record: Record, margin: float) -> Box:
 
 
 def _mtcnn(record: Record, margin: float) -> Box:
-    return (_box if np.isfinite(record["box_px"]).all() else _eyes_mouth)(record, margin)
+    x0, y0, x1, y1 = detected_by_mtcnn(record)
+    return _around((x0 + x1) / 2, (y0 + y1) / 2, margin * max(x1 - x0, y1 - y0))
+
+
+def _lightcnn(record: Record, margin: float) -> Box:
+    eyes, mouth = _eyes_and_mouth(record, "lightcnn")
+    side = float(mouth[1] - eyes[1]) / EYE_MOUTH
+    if side <= 0:
+        raise ValueError(f"{record['name']} has its mouth above its level eyes; crop 'lightcnn' takes no such face")
+    return _around(float(eyes[0]) + 0.5, float(eyes[1]) + 0.5 + (0.5 - EYE_ROW) * side, side)
+
+
+def _level(record: Record) -> Record:
+    """The record turned until the line between its eyes is level: a part of the picture, black outside it."""
+    eyes, mouth = _eyes_and_mouth(record, "lightcnn")
+    left, right = record["landmarks5_px"][:2]
+    tilt = math.degrees(math.atan2(right[1] - left[1], right[0] - left[0]))
+    # No corner of the square is farther from the eyes than this; the filter reaches a few pixels more.
+    half = int(np.ceil(np.hypot(0.5, 1 - EYE_ROW) * np.linalg.norm(mouth - eyes) / EYE_MOUTH)) + 8
+    height, width = record["image"].shape[:2]
+    if half > MAX_ENLARGE * max(height, width):
+        raise ValueError(f"{record['name']} is {width}×{height}, with {half} px around its eyes; check its labels")
+    x0, y0 = (int(v) - half for v in np.floor(eyes))
+    part = Image.fromarray(record["image"]).crop((x0, y0, x0 + 2 * half + 1, y0 + 2 * half + 1))
+    around = {
+        **record,
+        "image": np.asarray(part),
+        "landmarks_px": (record["landmarks_px"] - [x0, y0]).astype(np.float32),
+        "landmarks5_px": (record["landmarks5_px"] - [x0, y0]).astype(np.float32),
+    }
+    return misalign.rotated(around, -tilt, eyes - [x0, y0])
 
 
 def _celeba_aligned(record: Record, margin: float) -> Box:
@@ -172,15 +229,25 @@ def _hopenet_300wlp(record: Record, margin: float) -> Box:
     if margin <= 0:
         raise ValueError("crop 'hopenet_300wlp' draws its k only in training; give k as the margin, 0.2 to 0.4")
     side = 0.6 * margin
-    return hopenet_box(landmark_bounds(record), left=side, top=2 * margin, right=side, bottom=side)
+    return hopenet_box(matlab_bounds(record), left=side, top=2 * margin, right=side, bottom=side)
 
 
 def _hopenet_aflw2000(record: Record, margin: float) -> Box:
-    return hopenet_box(landmark_bounds(record), left=0.4, top=0.4, right=0.4, bottom=0.12)
+    return hopenet_box(matlab_bounds(record), left=0.4, top=0.4, right=0.4, bottom=0.12)
 
 
 def _hopenet_biwi(record: Record, margin: float) -> Box:
-    return hopenet_box(detected(record), left=0.21, top=0.35, right=0.21, bottom=0.21)
+    return _hopenet_of_detector(detected(record))
+
+
+def _hopenet_mtcnn(record: Record, margin: float) -> Box:
+    # DEVIATES: MSGAN has MTCNN "instead of the Dockerface detector recommended by Hopenet" and does not say how its
+    # boxes are enlarged; this is what Hopenet does with Dockerface's.
+    return _hopenet_of_detector(detected_by_mtcnn(record))
+
+
+def _hopenet_of_detector(box: Box) -> Box:
+    return hopenet_box(box, left=0.21, top=0.35, right=0.21, bottom=0.21)
 
 
 def hopenet_box(bounds: Box, *, left: float, top: float, right: float, bottom: float) -> Box:
@@ -197,6 +264,19 @@ def detected(record: Record) -> Box:
     if not np.isfinite(record["box_px"]).all():
         raise ValueError(f"{record['name']} has no detector's box, which this crop needs; use 'landmark_box'")
     x0, y0, x1, y1 = record["box_px"].tolist()
+    return x0, y0, x1, y1
+
+
+def detected_by_mtcnn(record: Record) -> Box:
+    """MTCNN's box out of the boxes file; ValueError for a record of a source that was opened without it."""
+    if record["detector"] != "mtcnn":
+        raise ValueError(f"{record['name']} has no box of MTCNN; its source needs the file of 'jfsr data boxes'")
+    return detected(record)
+
+
+def matlab_bounds(record: Record) -> Box:
+    """:func:`landmark_bounds` of the points as 300W-LP and AFLW2000-3D publish them, counted from 1."""
+    x0, y0, x1, y1 = (v + LABELLED_FROM for v in landmark_bounds(record))
     return x0, y0, x1, y1
 
 
@@ -221,11 +301,19 @@ RULES: dict[str, Callable[[Record, float], Box]] = {
     "eyes_mouth": _eyes_mouth,
     "box": _box,
     "mtcnn": _mtcnn,
+    "lightcnn": _lightcnn,
     "celeba_aligned": _celeba_aligned,
     "hopenet_300wlp": _hopenet_300wlp,
     "hopenet_aflw2000": _hopenet_aflw2000,
     "hopenet_biwi": _hopenet_biwi,
+    "hopenet_mtcnn": _hopenet_mtcnn,
 }
+
+# Rules that give another square than in an earlier version, and how often that changed: a part of a protocol's id.
+REVISIONS = {"hopenet_aflw2000": 1, "hopenet_300wlp": 1, "mtcnn": 1}
+
+# Rules that turn the picture first; their box is of the turned record.
+TURNED: dict[str, Callable[[Record], Record]] = {"lightcnn": _level}
 
 
 class Cropped:
@@ -233,12 +321,12 @@ class Cropped:
 
     Args:
       source: the pictures to crop.
-      rule, margin, size: as in :func:`crop_record`.
+      rule, margin, size, low: as in :func:`crop_record`.
     """
 
-    def __init__(self, source: Pictures, *, rule: str, margin: float = 1.0, size: int = HR_SIZE):
+    def __init__(self, source: Pictures, *, rule: str, margin: float = 1.0, size: int = HR_SIZE, low: int = 0):
         self.source, self.name = source, source.name
-        self.rule, self.margin, self.size = rule, margin, size
+        self.rule, self.margin, self.size, self.low = rule, margin, size, low
 
     def __len__(self) -> int:
         """Number of records."""
@@ -250,4 +338,6 @@ class Cropped:
 
     def crop(self, record: Record, *, jitter: float = 0.0, rng: np.random.Generator | None = None) -> Record:
         """The record cropped, with jitter for training."""
-        return crop_record(record, rule=self.rule, margin=self.margin, size=self.size, jitter=jitter, rng=rng)
+        return crop_record(
+            record, rule=self.rule, margin=self.margin, size=self.size, low=self.low, jitter=jitter, rng=rng
+        )

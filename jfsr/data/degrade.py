@@ -13,6 +13,12 @@ The paper leaves some points open. Both files decide them like this:
   If less than 1 % of a motion kernel's mass is inside the cut, the image is not blurred.
 * The image is clipped to [0, 1] once, at the end. So the steps stay linear, as in (17), and the noise stays unbiased.
 
+Nor does the paper say how wide a blur after the down-sampling is. ``scaled=False`` takes the same kernel as before it,
+as the paper's numbers say: a face of 16 pixels is then blurred by 7 to 21. ``scaled=True`` takes a kernel that is as
+wide on the face as before it: sizes, deviation and path divided by the scale (:func:`shrink`). ``clean_share`` is the
+probability that an image is not degraded at all: it is ``clean_lr``, the input of an evaluation. (Of the other images,
+one in 24 is down-sampled bicubically and nothing else.)
+
 Every step is a pair of small matrix products ``A @ x @ A.T`` on channels-first images; motion blur is an FFT instead.
 """
 
@@ -38,6 +44,7 @@ GAUSS_SIZES = tuple(range(7, 22, 2))
 GAUSS_SIGMA = (0.1, 2.8)
 NOISE_LEVELS = 25
 MIN_CUT_MASS = 0.01
+CLEAN = 4  # what a recipe's key is folded with, to draw whether the image is clean
 RADII = GAUSS_SIZES[-1] // 2 + 1
 
 # By default, accelerators multiply float32 matrices at lower precision; the two files must agree to 1e-4.
@@ -119,8 +126,31 @@ def _sample_noise(key, recipe, size, small):
     return recipe.replace(noise=lax.switch(recipe.noise_on * (1 + first), fields))
 
 
-def apply_recipe(image: Float[Array, "h w 3"], recipe: Recipe, *, scale: int) -> Float[Array, "h2 w2 3"]:
+def shrink(recipe: Recipe, scale: int) -> Recipe:
+    """One recipe for the image down-sampled by ``scale``: its blurs are as wide on the face as before.
+
+    The Gaussian's deviation is divided by the scale, its half width too, upwards. The motion kernel's mass at an offset
+    d goes to d / scale, by bilinear weights to the two cells beside it, so that its sum stays 1.
+    """
+    reach = recipe.motion_psf.shape[-1] // 2
+    cells = shrink_matrix(reach, scale)
+    return recipe.replace(
+        gauss_size=1 + 2 * -(-(recipe.gauss_size // 2) // scale),
+        gauss_sigma=recipe.gauss_sigma / scale,
+        motion_psf=_einsum("id,de,je->ij", cells, recipe.motion_psf, cells),
+    )
+
+
+def apply_recipe(
+    image: Float[Array, "h w 3"], recipe: Recipe, *, scale: int, scaled: bool = False
+) -> Float[Array, "h2 w2 3"]:
     """One image in [0, 1] degraded by a recipe: [h / scale, w / scale, 3] in [0, 1].
+
+    Args:
+      image: the HR image.
+      recipe: for one image.
+      scale: HR size over LR size.
+      scaled: blurs after the down-sampling have the scale of the small image, see :func:`shrink`.
 
     Raises:
       ValueError: the scale does not divide the image's sides.
@@ -138,7 +168,7 @@ def apply_recipe(image: Float[Array, "h w 3"], recipe: Recipe, *, scale: int) ->
         jnp.stack([resize_matrix(n, m, kind) for kind in KINDS]) for n, m in zip(image.shape[:2], small, strict=True)
     )
     x = _both_sides(rows[recipe.down_kind], x, columns[recipe.down_kind])
-    x = _run(x, after, recipe)
+    x = _run(x, after, shrink(recipe, scale) if scaled else recipe)
     return jnp.clip(jnp.moveaxis(x, 0, -1), 0.0, 1.0)
 
 
@@ -148,11 +178,22 @@ def degrade(
     positions: Int[Array, " b"],
     *,
     scale: int,
+    scaled: bool = False,
+    clean_share: float = 0.0,
 ) -> Float[Array, "b h2 w2 3"]:
     """A batch of square images in [0, 1], each degraded by its own recipe.
 
     An image's recipe depends only on the key and the image's position (the global example counter). So the other images
-    in the batch and the number of devices do not change the result.
+    in the batch and the number of devices do not change the result. Nor does ``clean_share`` change the recipes of the
+    images that are degraded.
+
+    Args:
+      key: PRNG key.
+      hr: the images.
+      positions: one number per image.
+      scale: HR size over LR size.
+      scaled: as in :func:`apply_recipe`.
+      clean_share: probability that an image is :func:`clean_lr` instead.
 
     Raises:
       ValueError: the images are not square, or the scale does not divide their side.
@@ -167,17 +208,21 @@ def degrade(
     # One image at a time: vmap would compute every branch of each switch for every image.
     def one(image_key_steps):
         image, key, steps = image_key_steps
-        return apply_recipe(image, _sample_noise(key, steps, size, small), scale=scale)
+        degraded = lambda: apply_recipe(image, _sample_noise(key, steps, size, small), scale=scale, scaled=scaled)
+        if not clean_share:
+            return degraded()
+        is_clean = jax.random.uniform(jax.random.fold_in(key, CLEAN)) < clean_share
+        return lax.cond(is_clean, lambda: clean_lr(image, scale=scale), degraded)
 
     return lax.map(one, (hr, keys, steps))
 
 
 def samples(
-    hr: UInt8[np.ndarray, "n h w 3"], *, count: int, scale: int, seed: int = 0
+    hr: UInt8[np.ndarray, "n h w 3"], *, count: int, scale: int, seed: int = 0, scaled: bool = False
 ) -> UInt8[np.ndarray, "n count h2 w2 3"]:
     """Several degradations of each 8-bit face, as in MSGAN's Fig. 8; copy j of face i has position i · count + j."""
     copies = jnp.asarray(metrics.from_8bit(np.repeat(hr, count, axis=0)))
-    made = degrade(jax.random.key(seed), copies, jnp.arange(len(copies)), scale=scale)
+    made = degrade(jax.random.key(seed), copies, jnp.arange(len(copies)), scale=scale, scaled=scaled)
     return metrics.to_8bit(np.asarray(made)).reshape(len(hr), count, *made.shape[1:])
 
 
@@ -257,6 +302,14 @@ def resize_matrix(n: int, m: int, kind: str) -> Float[np.ndarray, "m n"]:
         near, far = (1.5 * d - 2.5) * d**2 + 1, ((-0.5 * d + 2.5) * d - 4) * d + 2
         weights = np.where(d < 1, near, np.where(d < 2, far, 0.0))
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+
+
+@functools.cache
+def shrink_matrix(reach: int, scale: int) -> Float[np.ndarray, "m n"]:
+    """Takes the cells -reach … reach of a kernel to those of the kernel ``scale`` times smaller; columns sum to 1."""
+    small = -(-reach // scale)
+    offsets = np.arange(-reach, reach + 1) / scale
+    return np.maximum(0.0, 1 - np.abs(offsets - np.arange(-small, small + 1)[:, None])).astype(np.float32)
 
 
 @functools.cache

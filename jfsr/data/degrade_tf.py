@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from jfsr.data import motion_blur
 from jfsr.data.degrade import (
+    CLEAN,
     DOWN,
     GAUSS_SIGMA,
     GAUSS_SIZES,
@@ -30,6 +31,7 @@ from jfsr.data.degrade import (
     mirror_shifts,
     odd_fit,
     resize_matrix,
+    shrink_matrix,
 )
 from jfsr.geometry import HR_SIZE
 
@@ -101,8 +103,20 @@ def sample_psf(seed: tf.Tensor, *, size: int) -> tf.Tensor:
     return _splat(tf.stack(path), count, m.psf_reach(size))
 
 
-def apply_recipe(image: tf.Tensor, recipe: Recipe, *, scale: int) -> tf.Tensor:
+def shrink(recipe: Recipe, scale: int) -> Recipe:
+    """The recipe for the image down-sampled by ``scale``, as ``degrade.shrink``."""
+    cells = tf.constant(shrink_matrix(recipe["motion_psf"].shape[0] // 2, scale))
+    return recipe | {
+        "gauss_size": 1 + 2 * -(-(recipe["gauss_size"] // 2) // scale),
+        "gauss_sigma": recipe["gauss_sigma"] / scale,
+        "motion_psf": tf.matmul(tf.matmul(cells, recipe["motion_psf"]), cells, transpose_b=True),
+    }
+
+
+def apply_recipe(image: tf.Tensor, recipe: Recipe, *, scale: int, scaled: bool = False) -> tf.Tensor:
     """One image, float32 [h, w, 3] in [0, 1], degraded by a recipe: [h / scale, w / scale, 3] in [0, 1].
+
+    With ``scaled``, blurs after the down-sampling have the scale of the small image.
 
     Raises:
       ValueError: the scale does not divide the image's sides, or they are unknown while tracing.
@@ -119,19 +133,26 @@ def apply_recipe(image: tf.Tensor, recipe: Recipe, *, scale: int) -> tf.Tensor:
         tf.constant(np.stack([resize_matrix(n, m, kind) for kind in KINDS]))[recipe["down_kind"]]
         for n, m in zip((h, w), small, strict=True)
     )
-    x = _run(_both_sides(rows, x, columns), after[1:], recipe)
+    x = _run(_both_sides(rows, x, columns), after[1:], shrink(recipe, scale) if scaled else recipe)
     return tf.clip_by_value(tf.transpose(x, [1, 2, 0]), 0.0, 1.0)
 
 
-def degrade(image: tf.Tensor, seed: tf.Tensor, *, scale: int) -> tf.Tensor:
+def degrade(
+    image: tf.Tensor, seed: tf.Tensor, *, scale: int, scaled: bool = False, clean_share: float = 0.0
+) -> tf.Tensor:
     """One square image, float32 [h, h, 3] in [0, 1], degraded by the recipe of its seed, int32 [2].
 
     With the seed (seed, position) for every example, a pipeline's results do not depend on batches or their order.
+    ``scaled`` and ``clean_share`` are as in ``degrade.degrade``.
     """
     h, w = _static_size(image)
     if h != w:
         raise ValueError(f"degrade needs square images, got {h}x{w}: crop them first")
-    return apply_recipe(image, sample_recipe(seed, size=h, scale=scale), scale=scale)
+    degraded = lambda: apply_recipe(image, sample_recipe(seed, size=h, scale=scale), scale=scale, scaled=scaled)
+    if not clean_share:
+        return degraded()
+    is_clean = tf.random.stateless_uniform([], tf.random.fold_in(seed, CLEAN)) < clean_share
+    return tf.cond(is_clean, lambda: clean_lr(image, scale=scale), degraded)
 
 
 def clean_lr(hr: tf.Tensor, *, scale: int) -> tf.Tensor:

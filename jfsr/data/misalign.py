@@ -17,10 +17,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from jfsr.data.records import Pictures, Record
+from jfsr.data.records import BadRecord, Pictures, Record
 from jfsr.geometry import HR_SIZE
 
 IDENTITY = (0.0, 1.0, 0.0, 0.0)
+# Of each side of the face, among the 68 landmarks: the eye, and the corner of the mouth.
+SIDES = ((range(36, 42), 48), (range(42, 48), 54))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,8 +99,9 @@ def turn(image: UInt8[np.ndarray, "n n 3"], similarity: Float[np.ndarray, "4"]) 
 class Upright:
     """Pictures turned so that the line from the mouth to the eyes is vertical; the middle of that line stays in place.
 
-    A face without its 5 landmarks stays as it is. The paper's HR faces are aligned. If a photograph kept its own tilt,
-    no network could know which part of the tilt is the misalignment.
+    The paper's HR faces are aligned. If a photograph kept its own tilt, no network could know which part of the tilt is
+    the misalignment. So a face whose landmarks do not say how it is tilted is a :class:`BadRecord`: the pipeline leaves
+    it out, names it and counts it. See :func:`upright_line` for what is needed.
 
     Args:
       source: uncropped faces; crop them after this.
@@ -115,10 +118,13 @@ class Upright:
     def __getitem__(self, index: int) -> Record:
         """The upright record."""
         record = self.source[index]
-        points = record["landmarks5_px"]
-        if not np.isfinite(points).all():
-            return record
-        eyes, mouth = points[:2].mean(0), points[3:].mean(0)
+        line = upright_line(record)
+        if line is None:
+            raise BadRecord(
+                f"{record['name']} has neither two eyes and mouth corners nor those of one side, so it cannot be "
+                "turned upright"
+            )
+        eyes, mouth = line
         tilt = math.degrees(math.atan2(eyes[0] - mouth[0], mouth[1] - eyes[1]))
         return rotated(record, -tilt, (eyes + mouth) / 2)
 
@@ -129,6 +135,23 @@ class Upright:
     def report(self) -> str:
         """What there is and what was skipped."""
         return self.source.report()
+
+
+def upright_line(record: Record) -> tuple[Float[np.ndarray, "2"], Float[np.ndarray, "2"]] | None:
+    """Where the line from the eyes to the mouth of a face begins and ends, (x, y) in pixels; it is vertical if upright.
+
+    Both are midpoints of the 5 landmarks. A profile, of whose 68 landmarks one side alone is known (Menpo's 39 points),
+    has instead the middle of the visible eye and the corner of the mouth on that side: on a head they lie about below
+    each other. None: one of them is unknown too.
+    """
+    points = record["landmarks5_px"]
+    if np.isfinite(points).all():
+        return points[:2].mean(0), points[3:].mean(0)
+    for eye, corner in SIDES:
+        ends = record["landmarks_px"][[*eye, corner]]
+        if np.isfinite(ends).all():
+            return ends[:-1].mean(0), ends[-1]
+    return None
 
 
 def rotated(record: Record, angle_deg: float, about: Float[np.ndarray, "2"]) -> Record:

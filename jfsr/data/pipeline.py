@@ -4,6 +4,7 @@ A batch is a dict of NumPy arrays:
 
     hr              float32 [b, 128, 128, 3] in [0, 1]
     lr              float32 [b, 128/scale, 128/scale, 3] in [0, 1]; absent if the device degrades, or scale is 1
+                    (128: ``geometry.HR_SIZE``, or what ``data.hr_size`` says instead)
     pose_deg        float32 [b, 3], NaN = unknown        identity    int32 [b], -1 = unknown; unique across sources
     landmarks_px    float32 [b, 68, 2], NaN = unknown    visible     bool [b, 68]
     position        int32 [b], the number of the example since the run began
@@ -26,12 +27,12 @@ from typing import Any
 
 import numpy as np
 from absl import logging
-from PIL import Image
 
 from jfsr.config import nearest
-from jfsr.data import datasets, misalign, records
+from jfsr.data import boxes, datasets, misalign, records
 from jfsr.data.crops import Cropped
 from jfsr.data.datasets import building, folder, official, synthetic_heads
+from jfsr.data.operators import NATIVE, OPERATORS
 from jfsr.data.records import BadRecord, Record
 from jfsr.geometry import HR_SIZE
 
@@ -43,8 +44,10 @@ CONFIG = {
         "sources": {"*": SOURCE},
         "flip": float,
         "jitter": float,
+        "hr_size": int,
         "shuffle": bool,
         "degradation": str,
+        "clean_share": float,
         "degrade_on": str,
     },
     "val": {"source": SOURCE},
@@ -54,22 +57,38 @@ IDENTITIES = 2**24  # identity numbers reserved for each source, so that no two 
 BLOCK = 120  # about so many positions form a block, in which each source has its share by weight
 
 
-def open_source(source: Any, *, upright: bool = False) -> Cropped:
+def open_source(source: Any, *, upright: bool = False, low: int = 0, size: int = HR_SIZE) -> Cropped:
     """The faces of one source, cropped to 128×128, as its config section says.
 
     Args:
       source: the section: dataset, dir, split, crop, margin.
       upright: turn the faces upright before the crop, see :class:`jfsr.data.misalign.Upright`.
+      low: side of the native low resolution, see :mod:`jfsr.data.crops`; 0 = none.
+      size: side of the cropped faces.
 
     Raises:
       ValueError: the data set is unknown, its folder is missing or not named, or its files have a fault.
     """
-    pictures = open_pictures(source.dataset, source.dir, source.split)
+    pictures = with_boxes(open_pictures(source.dataset, source.dir, source.split), source, rule=source.crop)
     if pictures.skipped:
         logging.warning("%s", pictures.report())
     if upright:
         pictures = misalign.Upright(pictures)
-    return Cropped(pictures, rule=source.crop, margin=source.margin, size=HR_SIZE)
+    return Cropped(pictures, rule=source.crop, margin=source.margin, size=size, low=low)
+
+
+def with_boxes(pictures: records.Pictures, source: Any, *, rule: str) -> records.Pictures:
+    """A source's pictures with MTCNN's boxes if the crop rule needs them, see :func:`jfsr.data.boxes.attach`.
+
+    Args:
+      pictures: of the source.
+      source: its dataset, dir and split.
+      rule: of the crop.
+    """
+    spec = datasets.specs().get(source.dataset)
+    points = spec.points if spec else not isinstance(pictures, folder.Folder) or pictures.has_points
+    split = spec.split(source.split) if spec else ""
+    return boxes.attach(pictures, rule=rule, dataset=source.dataset, dir=source.dir, split=split, points=points)
 
 
 def open_pictures(dataset: str, dir: str = "", split: str = "") -> records.Pictures:
@@ -103,9 +122,11 @@ def train_batches(
 
     Args:
       data: the config section ``data``: ``sources`` (mixed by their weights), ``flip`` probability, ``jitter`` of the
-        crop, ``shuffle``, ``degradation`` ('paper' or 'bicubic'), ``degrade_on`` ('host': tf.data makes ``lr``;
-        'device': the batch has no ``lr``). Optional: ``rotate_deg``, each face is turned by a random angle of up to
-        ± that many degrees before the crop, together with its labels (not for crops by a detector's box);
+        crop, ``shuffle``, ``degradation`` ('paper', 'scaled' or 'bicubic', see :mod:`jfsr.data.degrade`; or
+        'cv2_cubic', the operator of JASRNet's tables, made on the host alone),
+        ``degrade_on`` ('host': tf.data makes ``lr``; 'device': the batch has no ``lr``). Optional: ``clean_share``, the
+        share of faces that 'paper' and 'scaled' leave clean; ``rotate_deg``, each face is turned by a random angle of
+        up to ± that many degrees before the crop, together with its labels (not for crops by a detector's box);
         ``misalign``, ranges as in :mod:`jfsr.data.misalign`: ``lr`` shows the misaligned face, and with 'device' the
         training step misaligns it by the batch's ``similarity``.
       scale: HR size over LR size.
@@ -120,15 +141,23 @@ def train_batches(
     """
     if batch % process_count:
         raise ValueError(f"train.batch is {batch}, which {process_count} processes cannot share evenly")
-    for key, options in {"degradation": ("paper", "bicubic"), "degrade_on": ("host", "device")}.items():
+    kinds = ("paper", "scaled", "bicubic", "cv2_cubic")
+    for key, options in {"degradation": kinds, "degrade_on": ("host", "device")}.items():
         if data[key] not in options:
             raise ValueError(f"data.{key} is {data[key]!r}; it can be {' or '.join(options)}")
+    if data.degradation in OPERATORS and data.degrade_on != "host":
+        raise ValueError(f"data.degradation={data.degradation} is made on the host; set data.degrade_on=host")
+    if not 0.0 <= data.get("clean_share", 0.0) <= 1.0:
+        raise ValueError(f"data.clean_share is {data.clean_share}; it is a share, from 0 to 1")
     if not data.sources:
         raise ValueError("data.sources is empty; name at least one source")
     ranges = misalign.ranges(data.get("misalign"))
     upright = bool(ranges and ranges.upright)
+    size = data.get("hr_size", HR_SIZE)
+    if size < 16 or size % scale:
+        raise ValueError(f"data.hr_size is {size}; it takes a multiple of the scale {scale}, 16 at least")
     mixture = Mixture(
-        {name: open_source(s, upright=upright) for name, s in data.sources.items()},
+        {name: open_source(s, upright=upright, size=size) for name, s in data.sources.items()},
         {name: s.weight for name, s in data.sources.items()},
         seed=seed,
         shuffle=data.shuffle,
@@ -140,12 +169,18 @@ def train_batches(
 
 
 def eval_batches(
-    source: records.Source, *, scale: int, batch: int, limit: int | None = None, ranges: misalign.Ranges | None = None
+    source: records.Source,
+    *,
+    scale: int,
+    batch: int,
+    limit: int | None = None,
+    ranges: misalign.Ranges | None = None,
+    lr_operator: str = "pil_bicubic",
 ) -> Iterator[dict[str, Any]]:
     """Every face of a source once, in order; the last batch is padded with copies of its last face.
 
-    The low resolution is PIL's antialiased bicubic reduction of the 8-bit HR face and has 8 bits itself, like a user's
-    file. TensorFlow is not imported.
+    The low resolution is a reduction of the 8-bit HR face and has 8 bits itself, like a user's file. TensorFlow is not
+    imported.
 
     Args:
       source: 128×128 faces.
@@ -154,6 +189,8 @@ def eval_batches(
       limit: only the first ``limit`` faces.
       ranges: misalign the input within these ranges (:mod:`jfsr.data.misalign`), by a similarity that depends only on
         the face's name. None: the input is not misaligned.
+      lr_operator: how the face is reduced, of :data:`jfsr.data.operators.OPERATORS`; by default PIL's antialiased
+        bicubic filter.
 
     Yields:
       Batches with ``mask`` bool [b], False on padding, and ``names``, a list of b. ``position`` is the index in the
@@ -172,16 +209,16 @@ def eval_batches(
             last_error = str(error)
             logging.warning("left out of the evaluation: %s", error)
         if len(chunk) == batch:
-            yield _evaluation_batch(chunk, scale, batch, ranges)
+            yield _evaluation_batch(chunk, scale, batch, ranges, lr_operator)
             chunk, empty = [], False
     if chunk:
-        yield _evaluation_batch(chunk, scale, batch, ranges)
+        yield _evaluation_batch(chunk, scale, batch, ranges, lr_operator)
     elif empty:
         raise ValueError(f"no face of {source.name} can be read: {last_error}")
 
 
 def _evaluation_batch(
-    chunk: list[tuple[int, Record]], scale: int, batch: int, ranges: misalign.Ranges | None
+    chunk: list[tuple[int, Record]], scale: int, batch: int, ranges: misalign.Ranges | None, lr_operator: str
 ) -> dict[str, Any]:
     real = len(chunk)
     indices, faces = zip(*(chunk + chunk[-1:] * (batch - real)), strict=True)
@@ -191,23 +228,21 @@ def _evaluation_batch(
     if ranges:
         # By name: the misalignment of a face must not depend on the other faces that are scored with it.
         numbers = [zlib.crc32(face["name"].encode()) for face in faces]
-        out["similarity"] = np.stack([misalign.draw(ranges, seed=0, position=i) for i in numbers])
+        out["similarity"] = np.stack([misalign.draw(ranges, seed=0, position=i, size=len(images[0])) for i in numbers])
         images = [misalign.turn(x, s) for x, s in zip(images, out["similarity"], strict=True)]
     if scale > 1:
-        out["lr"] = np.stack([low_resolution(x, scale) for x in images]).astype(np.float32) / 255.0
+        native = lr_operator == NATIVE
+        small = [face["lr"] for face in faces] if native else [low_resolution(x, scale, lr_operator) for x in images]
+        out["lr"] = np.stack(small).astype(np.float32) / 255.0
     out["position"] = np.array(indices, np.int32)
     out["mask"] = np.arange(batch) < real
     out["names"] = [face["name"] for face in faces]
     return out
 
 
-def low_resolution(image: np.ndarray, scale: int) -> np.ndarray:
-    """PIL's antialiased bicubic down-sampling of an 8-bit image [h, w, 3]: the operator ``pil_bicubic``."""
-    height, width = image.shape[:2]
-    if height % scale or width % scale:
-        raise ValueError(f"scale {scale} does not divide {width}×{height}")
-    small = Image.fromarray(image).resize((width // scale, height // scale), Image.Resampling.BICUBIC)
-    return np.asarray(small)
+def low_resolution(image: np.ndarray, scale: int, lr_operator: str = "pil_bicubic") -> np.ndarray:
+    """An 8-bit image [h, w, 3] reduced by a named operator, by default PIL's antialiased bicubic filter."""
+    return OPERATORS[lr_operator].reduce(image, scale)
 
 
 class Mixture:
@@ -306,9 +341,9 @@ def _stream(
     from jfsr.data import degrade_tf
 
     tf.config.set_visible_devices([], "GPU")  # the accelerator belongs to JAX
-    share = batch // processes
+    share, size = batch // processes, data.get("hr_size", HR_SIZE)
     shapes = {
-        "hr": ((HR_SIZE, HR_SIZE, 3), tf.uint8),
+        "hr": ((size, size, 3), tf.uint8),
         "pose_deg": ((3,), tf.float32),
         "identity": ((), tf.int32),
         "landmarks_px": ((68, 2), tf.float32),
@@ -327,7 +362,7 @@ def _stream(
         except Exception as error:
             faults.append(error)
             raise
-        drawn = [misalign.draw(ranges, seed=seed, position=int(position))] if ranges else []
+        drawn = [misalign.draw(ranges, seed=seed, position=int(position), size=size)] if ranges else []
         return [record["image"], *(record[k] for k in records.LABELS), *drawn]
 
     def load(count):
@@ -338,10 +373,21 @@ def _stream(
         out["position"] = tf.cast(position, tf.int32)
         if scale > 1 and data.degrade_on == "host":
             face = degrade_tf.misalign(out["hr"], out["similarity"]) if ranges else out["hr"]
-            if data.degradation == "paper":
-                out["lr"] = degrade_tf.degrade(face, tf.stack([seed, out["position"]]), scale=scale)
-            else:
+            if data.degradation == "bicubic":
                 out["lr"] = degrade_tf.clean_lr(face, scale=scale)
+            elif data.degradation in OPERATORS:
+                small = lambda x: low_resolution(x, scale, data.degradation)
+                levels = tf.cast(tf.round(255.0 * tf.clip_by_value(face, 0.0, 1.0)), tf.uint8)
+                lr = tf.ensure_shape(tf.numpy_function(small, [levels], tf.uint8), (size // scale, size // scale, 3))
+                out["lr"] = tf.cast(lr, tf.float32) / 255.0
+            else:
+                out["lr"] = degrade_tf.degrade(
+                    face,
+                    tf.stack([seed, out["position"]]),
+                    scale=scale,
+                    scaled=data.degradation == "scaled",
+                    clean_share=data.get("clean_share", 0.0),
+                )
         return out
 
     first = start_step * share

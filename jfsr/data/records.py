@@ -9,7 +9,9 @@ A **record** is a dict with
     landmarks5_px   float32 [5, 2]: eyes, nose, mouth corners; NaN = unknown
     visible         bool [68], False = hidden or unknown
     box_px          float32 [4] (x0, y0, x1, y1), a detector's box in pixel edges; NaN = unknown
+    detector        str, what found the box where it is not the set's own: 'mtcnn'; '' = the set's own, or none
     name            str, the file or the index; messages and tables use it
+    lr              uint8 [low, low, 3], the native low resolution; only of a source that is cropped with ``low``
 
 A **source** (:class:`Source`) is a sequence of records. **Pictures** (:class:`Pictures`) are a source whose records are
 the uncropped pictures of a data set or a folder; they also know their names and what they left out.
@@ -77,6 +79,7 @@ def new_record(image: np.ndarray, name: str) -> Record:
         "landmarks5_px": np.full((5, 2), np.nan, np.float32),
         "visible": np.zeros(68, bool),
         "box_px": np.full(4, np.nan, np.float32),
+        "detector": "",
         "name": name,
     }
 
@@ -97,8 +100,10 @@ def mirror(record: Record) -> Record:
     """The mirrored face with its labels: yaw and roll change sign, landmarks swap sides."""
     width = record["image"].shape[1]
     x0, y0, x1, y1 = record["box_px"]
+    native = {"lr": np.ascontiguousarray(record["lr"][:, ::-1])} if "lr" in record else {}
     return {
         **record,
+        **native,
         "image": np.ascontiguousarray(record["image"][:, ::-1]),
         "pose_deg": geometry.mirror_pose(record["pose_deg"]),
         "landmarks_px": geometry.mirror_landmarks(record["landmarks_px"], width),

@@ -75,10 +75,10 @@ def face_pictures(scored: Scored) -> dict[str, tuple[figures.Picture, str]]:
     batches = scored.faces_at(chosen.tolist())
     if all(batch.components is not None for batch in batches):
         out["Facial components at random"] = _components(batches), GLOWS
-    if np.isfinite(score("nmse")).any():
-        out["Landmarks at random"] = _landmarks(batches, score("nmse")[chosen]), DOTS
-        worst = _worst(score("nmse"))
-        out["Worst by landmarks"] = _landmarks(scored.faces_at(worst.tolist()), score("nmse")[worst]), DOTS
+    if np.isfinite(score("nmse_soft")).any():
+        out["Landmarks at random"] = _landmarks(batches, score("nmse_soft")[chosen]), DOTS
+        worst = _worst(score("nmse_soft"))
+        out["Worst by landmarks"] = _landmarks(scored.faces_at(worst.tolist()), score("nmse_soft")[worst]), DOTS
     for key, heading in (("mae", "Worst by pose error"), ("shift", "Most moved from the reading of the original")):
         if np.isfinite(score(key)).any():
             out[heading] = show(_worst(score(key)))
@@ -133,7 +133,7 @@ def _landmarks(batches: list[Faces], nmse: np.ndarray) -> figures.Picture:
         together(lambda batch: batch.lr),
         together(lambda batch: batch.images["ours"]),
         together(lambda batch: batch.images["original"]),
-        together(lambda batch: batch.found_px["landmarks_px"]),
+        together(lambda batch: batch.found_px["landmarks_soft_px"]),
         together(lambda batch: np.where(batch.visible[..., None], batch.landmarks_px, np.nan)),
         captions=["no labels" if np.isnan(value) else f"{value:.1f} %" for value in nmse],
     )

@@ -14,6 +14,7 @@ from PIL import Image
 
 from jfsr.data import misalign
 from jfsr.data.images import SUFFIXES, read_image
+from jfsr.data.operators import OPERATORS
 from jfsr.data.records import Record, Source
 from jfsr.metrics import from_8bit, to_8bit
 
@@ -21,7 +22,6 @@ from jfsr.metrics import from_8bit, to_8bit
 ROWS = ("original", "bicubic", "nearest", "ours")
 Line = dict[str, Any]  # one line of images.csv: a face, pair or probe under one row of the table
 CHUNK = 32  # faces per call of a compiled program
-ENLARGED = {"bicubic": Image.Resampling.BICUBIC, "nearest": Image.Resampling.NEAREST}
 
 # What a system gives for a batch: images, or a dict with the images under 'sr' and perhaps landmarks beside them.
 Predict = Callable[[dict[str, Any]], Float[np.ndarray, "b H W 3"] | dict[str, Any]]
@@ -41,6 +41,7 @@ class Faces:
       visible: False = hidden or unknown.
       found_px: landmarks as the system finds them, by the name of the output; empty for one that finds none.
       components: the heatmaps of facial components that the system estimates; None for one that estimates none.
+      seen: the pixels of the upright face that its misaligned low resolution shows; None where nothing is misaligned.
     """
 
     names: list[str]
@@ -52,6 +53,7 @@ class Faces:
     visible: Bool[np.ndarray, "n 68"]
     found_px: dict[str, Float[np.ndarray, "n 68 2"]] = dataclasses.field(default_factory=dict)
     components: Float[np.ndarray, "n m m k"] | None = None
+    seen: Bool[np.ndarray, "n H W"] | None = None
 
     def lines(self, row: str, scores: Mapping[str, Any]) -> list[Line]:
         """One line per face for a row of the table: position, name, row, and its entry of each of the scores.
@@ -67,13 +69,16 @@ class Faces:
         ]
 
 
-def compare(predict: Predict | None, batches: Iterable[dict[str, Any]]) -> Iterator[Faces]:
+def compare(
+    predict: Predict | None, batches: Iterable[dict[str, Any]], *, lr_operator: str = "pil_bicubic"
+) -> Iterator[Faces]:
     """Runs a system over evaluation batches and drops their padding.
 
     Args:
       predict: batch, of which a system may see ``lr`` [b, h, w, 3] in [0, 1] -> [b, H, W, 3]; always called with the
         full batch. None: there is no system, the baselines stand alone.
       batches: of ``pipeline.eval_batches``.
+      lr_operator: that made the low resolution; it enlarges the baseline 'bicubic' too.
     """
     for batch in batches:
         keep = np.asarray(batch["mask"])
@@ -81,9 +86,16 @@ def compare(predict: Predict | None, batches: Iterable[dict[str, Any]]) -> Itera
         given = outputs if isinstance(outputs, dict) else {"sr": outputs}
         ours = {"ours": to_8bit(np.asarray(given["sr"]))[keep]} if "sr" in given else {}
         lr, hr = to_8bit(batch["lr"])[keep], to_8bit(batch["hr"])[keep]
-        baselines = {name: enlarge(lr, size=hr.shape[1], by=by) for name, by in ENLARGED.items()}
+        size = hr.shape[1]
+        baselines = {
+            "bicubic": OPERATORS[lr_operator].enlarge(lr, size=size),
+            "nearest": enlarge(lr, size=size, by=Image.Resampling.NEAREST),
+        }
+        seen = None
         if "similarity" in batch:  # the baselines are told how the face was turned; the system has to find out
-            back = [misalign.inverse(s) for s in np.asarray(batch["similarity"])[keep]]
+            similarities = np.asarray(batch["similarity"])[keep]
+            seen = shown(similarities, size=size)
+            back = [misalign.inverse(s) for s in similarities]
             for name, images in baselines.items():
                 baselines[name] = np.stack([misalign.turn(x, s) for x, s in zip(images, back, strict=True)])
         yield Faces(
@@ -96,13 +108,25 @@ def compare(predict: Predict | None, batches: Iterable[dict[str, Any]]) -> Itera
             visible=np.asarray(batch["visible"])[keep],
             found_px={k: np.asarray(x)[keep] for k, x in given.items() if k.startswith("landmarks")},
             components=np.asarray(given["components"])[keep] if np.size(given.get("components", ())) else None,
+            seen=seen,
         )
+
+
+def shown(similarities: Float[np.ndarray, "n 4"], *, size: int) -> Bool[np.ndarray, "n size size"]:
+    """Which pixels of an upright face are still in the picture after it was misaligned.
+
+    What left the picture is black in a baseline that turns the face back, and unknown to every system. A white picture
+    turned and turned back is white exactly where both turns interpolate between pixels of the picture.
+    """
+    white = np.full((size, size, 3), 255, np.uint8)
+    back = [misalign.turn(misalign.turn(white, s), misalign.inverse(s)) for s in similarities]
+    return np.stack([image[..., 0] == 255 for image in back])
 
 
 def enlarge(
     lr: UInt8[np.ndarray, "n h w 3"], *, size: int, by: Image.Resampling = Image.Resampling.BICUBIC
 ) -> UInt8[np.ndarray, "n H W 3"]:
-    """The baseline: PIL's bicubic enlargement of the 8-bit low resolution, clipped and rounded by PIL; or another's."""
+    """PIL's bicubic enlargement of 8-bit faces, clipped and rounded by PIL; or that by another of its filters."""
     return np.stack([np.asarray(Image.fromarray(x).resize((size, size), by)) for x in lr])
 
 

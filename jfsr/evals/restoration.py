@@ -21,6 +21,15 @@ COLUMNS = {
     "psnr_y": Column(title="PSNR Y", digits=2, legend=_MEANS, colour="y"),
     "ssim_y": Column(title="SSIM Y", digits=3, colour="y"),
     "lpips": Column(title="LPIPS", digits=3),
+    "psnr_seen": Column(
+        title="PSNR seen",
+        digits=2,
+        legend="Seen: over the pixels that the misaligned input shows; what left the picture is black in the "
+        "turned-back baselines, and unknown to all. SSIM: over the windows of such pixels alone.",
+        colour="rgb",
+    ),
+    "ssim_seen": Column(title="SSIM seen", digits=3, colour="rgb"),
+    "seen": Column(title="seen %", digits=1, colour="rgb"),
 }
 
 # Two stacks of 8-bit faces -> the perceptual distance of each pair.
@@ -57,8 +66,9 @@ def run(faces: Iterable[Faces], context: Context) -> list[Line]:
         box around the 68 landmarks; its program ``'restoration'``, which is always taken over the whole image.
 
     Returns:
-      One line per face and row: psnr, ssim, psnr_y, ssim_y, lpips where there is a program for it, and unscored, the
-      reason why the others are NaN, or ''.
+      One line per face and row: psnr, ssim, psnr_y, ssim_y, lpips where there is a program for it; of misaligned input
+      psnr_seen and ssim_seen (RGB) and seen, the share of pixels that they are taken over, in percent; and unscored,
+      the reason why the others are NaN, or ''.
     """
     measure = context.programs.get("restoration")
     lines: list[Line] = []
@@ -78,6 +88,10 @@ def run(faces: Iterable[Faces], context: Context) -> list[Line]:
             }
             if measure:
                 scores["lpips"] = measure(batch.images[row], batch.images["original"])
+            if batch.seen is not None:
+                scores["psnr_seen"] = metrics.psnr(image, hr, masks=batch.seen, **where)
+                scores["ssim_seen"] = metrics.ssim(image, hr, masks=batch.seen, **where)
+                scores["seen"] = 100.0 * batch.seen.mean((1, 2))
             scores["unscored"] = ["no face box of 11 pixels or more" if np.isnan(x) else "" for x in scores["ssim"]]
             lines += batch.lines(row, scores)
     return lines

@@ -30,6 +30,11 @@ COLUMNS = {
     ),
     "auc": Column(title="AUC", digits=4, legend="AUC: area under the ROC curve, 95 % bootstrap over pairs."),
     "eer": Column(title="EER %", digits=2, legend="EER: where false accepts are as many as false rejects."),
+    "acc_eer": Column(
+        title="100 − EER %",
+        digits=2,
+        legend="100 − EER: what IAFSR calls ACC, at one threshold that is taken from the pairs themselves.",
+    ),
     "tar@0.01": Column(title="TAR % at FAR 1 %", digits=2, legend=_TAR),
     "tar@0.001": Column(title="TAR % at FAR .1 %", digits=2),
 }
@@ -101,6 +106,7 @@ def summarize(lines: Sequence[Line]) -> tuple[dict[str, dict[str, Interval]], li
             "acc": Interval(100.0 * r["acc"], 100.0 * (r["acc"] - half), 100.0 * (r["acc"] + half), n),
             "auc": Interval(r["auc"], r["auc_low"], r["auc_high"], n),
             "eer": alone(100.0 * r["eer"]),
+            "acc_eer": alone(100.0 * (1.0 - r["eer"])),
         }
         out[row] |= {k: alone(100.0 * v) for k, v in r.items() if k.startswith("tar@") and not math.isnan(v)}
     first = next(iter(rates.values()))

@@ -118,6 +118,18 @@ class WarmStarter(Method, Protocol):
         """{network: name in the zoo, or a folder}, without the networks that start from random parameters."""
 
 
+@runtime_checkable
+class Counter(Method, Protocol):
+    """A method whose config leaves numbers to the data, such as how many people there are."""
+
+    def counted(self, config: Any) -> Any:
+        """The config with these numbers, read off ``config.data.sources``; the same one where none is left open.
+
+        Raises:
+          ValueError: the data do not give a number.
+        """
+
+
 def names() -> list[str]:
     """The names of all methods."""
     return [module.name for module in pkgutil.iter_modules(__path__) if module.name != "common"]

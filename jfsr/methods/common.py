@@ -30,12 +30,17 @@ Tree = Any
 
 @struct.dataclass
 class Net:
-    """One network's arrays: parameters, non-trained state, optimizer state, moving average of the parameters."""
+    """One network's arrays: parameters, non-trained state, optimizer state, and the moving averages of the first two.
+
+    Averaged parameters go with averaged statistics: BatchNorm's running mean and variance describe the activations of
+    the parameters that made them.
+    """
 
     params: Tree
     stats: Tree = struct.field(default_factory=dict)
     opt: Tree = ()
     ema: Tree = struct.field(default_factory=dict)
+    ema_stats: Tree = struct.field(default_factory=dict)
 
 
 @struct.dataclass
@@ -71,7 +76,18 @@ def init_net(
         stats=stats,
         opt=tx.init(params) if tx is not None else (),
         ema=jax.tree.map(jnp.copy, params) if ema else {},
+        ema_stats=jax.tree.map(jnp.copy, stats) if ema else {},
     )
+
+
+def variables(net: Net, *, average: bool = True) -> dict[str, Tree]:
+    """What a module is applied to: averaged parameters with averaged statistics, or the raw ones of the last step.
+
+    A network without running statistics has no ``batch_stats``. Of a network without averages the raw ones are given.
+    """
+    params = net.ema if average and net.ema else net.params
+    stats = net.ema_stats if average and net.ema_stats else net.stats
+    return {"params": params, **({"batch_stats": stats} if stats else {})}
 
 
 def adam(optim: Any) -> optax.GradientTransformation:
@@ -98,12 +114,13 @@ def decay_weights(net: Net, amount: Float[Array, ""]) -> Net:
 
 
 def ema(net: Net, decay: float, step: Int[Array, ""]) -> Net:
-    """Moving average of the parameters.
+    """Moving average of the parameters and, with the same decay, of the running statistics.
 
     The decay starts low, as in TensorFlow's EMA, so that a short run is not averaged with its initial parameters.
     """
     d = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
-    return net.replace(ema=jax.tree.map(lambda e, p: d * e + (1.0 - d) * p, net.ema, net.params))
+    average = lambda old, new: jax.tree.map(lambda e, x: d * e + (1.0 - d) * x, old, new)
+    return net.replace(ema=average(net.ema, net.params), ema_stats=average(net.ema_stats, net.stats))
 
 
 def rate_with_drops(
@@ -187,10 +204,21 @@ def update_discriminator(
     kind: str,
     tx: optax.GradientTransformation,
     rate: Float[Array, ""],
+    joint: bool = False,
 ) -> tuple[Net, Float[Array, ""], Tree]:
     """One update of a discriminator on real and generated inputs, with :func:`jfsr.losses.adversarial_d`.
 
-    Real and fake go through in separate calls, so that the statistics of their batches do not mix.
+    Args:
+      module: the discriminator; its :class:`Net` is ``net``.
+      net: its parameters, statistics and optimizer.
+      real: originals, or their features.
+      fake: restored images, or their features; no gradient flows into them.
+      kind: of the adversarial loss.
+      tx: the direction of its optimizer.
+      rate: learning rate.
+      joint: False: real and fake go through in separate calls, and BatchNorm normalises each by its own statistics.
+        True: in one call, by the statistics of both. Only so does a network whose first layer is linear and followed
+        by BatchNorm see that all fakes are shifted or scaled: by its own statistics a batch has mean 0 and deviation 1.
 
     Returns:
       The new network, this device's loss, and the gradient averaged over devices, for :func:`finish_step` to watch.
@@ -198,8 +226,13 @@ def update_discriminator(
     fake = jax.lax.stop_gradient(fake)
 
     def objective(params):
-        on_real, seen = module.apply({"params": params, "batch_stats": net.stats}, real, mutable=["batch_stats"])
-        on_fake, seen = module.apply({"params": params, **seen}, fake, mutable=["batch_stats"])
+        variables = {"params": params, "batch_stats": net.stats}
+        if joint:
+            both, seen = module.apply(variables, jnp.concatenate([real, fake]), mutable=["batch_stats"])
+            on_real, on_fake = both[: len(real)], both[len(real) :]
+        else:
+            on_real, seen = module.apply(variables, real, mutable=["batch_stats"])
+            on_fake, seen = module.apply({"params": params, **seen}, fake, mutable=["batch_stats"])
         return jnp.mean(losses.adversarial_d(on_real, on_fake, kind=kind)), seen["batch_stats"]
 
     (loss, stats), grads = jax.value_and_grad(objective, has_aux=True)(net.params)
@@ -207,10 +240,27 @@ def update_discriminator(
     return apply_updates(net, grads, tx=tx, rate=rate, stats=stats), loss, grads
 
 
-def adversarial_loss(module: nn.Module, net: Net, fake: Float[Array, "b ..."], *, kind: str) -> Float[Array, ""]:
-    """The generator's adversarial loss against one discriminator, whose state stays as it is."""
-    logits = module.apply({"params": net.params, "batch_stats": net.stats}, fake, update_stats=False)
-    return jnp.mean(losses.adversarial_g(logits, kind=kind))
+def adversarial_loss(
+    module: nn.Module,
+    net: Net,
+    fake: Float[Array, "b ..."],
+    *,
+    kind: str,
+    real: Float[Array, "b ..."] | None = None,
+) -> Float[Array, ""]:
+    """The generator's adversarial loss against one discriminator, whose state stays as it is.
+
+    Args:
+      module: the discriminator; its :class:`Net` is ``net``.
+      net: its parameters and statistics.
+      fake: restored images, or their features.
+      kind: as in :func:`update_discriminator`.
+      real: where the discriminator is trained with ``joint``, what it saw as real: it goes through in the same call, so
+        that BatchNorm normalises the fakes here as it does there. None: the fakes alone.
+    """
+    inputs = fake if real is None else jnp.concatenate([jax.lax.stop_gradient(real), fake])
+    logits = module.apply({"params": net.params, "batch_stats": net.stats}, inputs, update_stats=False)
+    return jnp.mean(losses.adversarial_g(logits[-len(fake) :], kind=kind))
 
 
 def low_resolution(config: Any, state: State, batch: dict[str, Array], key: Key) -> Float[Array, "b h w 3"]:
@@ -223,7 +273,14 @@ def low_resolution(config: Any, state: State, batch: dict[str, Array], key: Key)
     hr = degrade.misalign(batch["hr"], batch["similarity"]) if "similarity" in batch else batch["hr"]
     if config.data.degradation == "bicubic":
         return degrade.clean_lr(hr, scale=config.scale)
-    return degrade.degrade(derive(key, state.step, PURPOSE_DEGRADE), hr, batch["position"], scale=config.scale)
+    return degrade.degrade(
+        derive(key, state.step, PURPOSE_DEGRADE),
+        hr,
+        batch["position"],
+        scale=config.scale,
+        scaled=config.data.degradation == "scaled",
+        clean_share=config.data.clean_share,
+    )
 
 
 def blank_lr(config: Any, batch: Mapping[str, Any]) -> Float[Array, "1 h w 3"]:

@@ -8,14 +8,17 @@ are the paper's.
 The loss terms, by their names in ``config.weights``. The first four are summed over resolutions with
 ``config.stage_weights``, the paper's alpha; the others, L_p of (11), also have the factor ``weights.pose``::
 
-    pixel       (12)      L1 at all resolutions
+    pixel       (12)      L1 at all resolutions; in stage one at those of config.loss.stage_one
     adv         (2)       at all resolutions
     perceptual  (13)      LPIPS at config.loss.perceptual_stages
     identity    (14)      cosine of identity features at config.loss.perceptual_stages
     pose_adv    (3)       D_r on the pose network's features
-    pose_est    (4)(5)    cross-entropy + weights.pose_mse * squared error of the angles
+    pose_est    (4)(5)    cross-entropy + weights.pose_mse * squared error to the angles of config.loss.pose_target
     pose_angle  (6)       angle between the pose features of SR and HR
     pose_norm   (7)-(10)  difference of their lengths
+
+Besides them, ``norm_beyond`` is the share of SR features whose length is more than three deviations from the mean of
+HR's. Every network that reads SR reads it as it is stored, clipped to [0, 1] (``config.loss.clip_sr``); L1 does not.
 
 A term with weight 0 is not computed, and a frozen network that no term needs is not loaded: the ablations of Table 4
 are weights, set in ``configs/msgan.py``.
@@ -38,8 +41,10 @@ from jfsr.models.msgan import FeatureDiscriminator, MSGANGenerator, PatchDiscrim
 CONFIG = {
     "scale": int,
     "model": {"features": int, "growth": int, "blocks": tuple[int, ...], "skip": str, "remat": bool, "dtype": str},
-    "disc": {"widths": tuple[int, ...]},
-    "loss": {"adversarial": str, "perceptual_stages": tuple[int, ...], "norm_momentum": float},
+    "disc": {"widths": tuple[int, ...], "feature_norm": str,
+             "strides": {f"r{r}": tuple[int, ...] for r in (16, 32, 64, 128)}},
+    "loss": {"adversarial": str, "perceptual_stages": tuple[int, ...], "norm_momentum": float, "norm_clip": str,
+             "clip_sr": bool, "stage_one": str, "pose_target": str},
     "stage_weights": {"r16": float, "r32": float, "r64": float, "r128": float},
     "weights": {"pixel": float, "adv": float, "perceptual": float, "identity": float, "pose_adv": float,
                 "pose_est": float, "pose_angle": float, "pose_norm": float, "pose_mse": float, "pose": float},
@@ -49,6 +54,14 @@ CONFIG = {
               "drops": tuple[float, ...], "drop": float, "ema": float},
     "train": {"pixel_steps": int, "joint_steps": int, "guard": bool},
 }  # fmt: skip
+
+# What a config may say; the first is the paper's.
+CHOICES = {
+    "disc.feature_norm": ("joint", "apart"),
+    "loss.norm_clip": losses.NORM_CLIPS,
+    "loss.stage_one": ("last", "all"),
+    "loss.pose_target": ("label", "reading", "label_or_reading"),
+}
 
 POSE_TERMS = ("pose_adv", "pose_est", "pose_angle", "pose_norm")
 
@@ -104,12 +117,16 @@ def generator(config: Any) -> MSGANGenerator:
 
 def discriminators(config: Any) -> dict[str, PatchDiscriminator]:
     """One PatchGAN discriminator per resolution, by the name of its :class:`Net`."""
-    widths = tuple(config.disc.widths)
-    return {f"d_{size}": PatchDiscriminator(size=size, widths=widths) for size in generator(config).resolutions}
+    disc = config.disc
+    return {
+        f"d_{r}": PatchDiscriminator(size=r, widths=tuple(disc.widths), strides=tuple(disc.strides[f"r{r}"]))
+        for r in generator(config).resolutions
+    }
 
 
 def init(config: Any, key: common.Key, batch: dict[str, Array]) -> State:
     """Fresh state. ``batch`` gives the shapes; networks that the config does not train are left out."""
+    _check(config)
     tx = common.adam(config.optim)
     keys = iter(jax.random.split(key, 8))
     nets = {"g": common.init_net(generator(config), next(keys), common.blank_lr(config, batch), tx=tx, ema=True)}
@@ -152,15 +169,16 @@ def train_step(
     # ---- One forward pass of the generator (and of the pose network on its result) serves every update.
     def forward(params):
         images = g.apply({"params": params}, lr)
-        return images, pose.apply(frozen["pose"], images[geometry.HR_SIZE]) if pose is not None else None
+        return images, pose.apply(frozen["pose"], _seen(config, images[geometry.HR_SIZE])) if pose else None
 
     (fake, pose_sr), pull_back = jax.vjp(forward, state.nets["g"].params)
     pose_hr = pose.apply(frozen["pose"], hr) if pose is not None else None
 
-    # ---- Discriminators, (2) and (3): real and fake go through in separate calls.
+    # ---- Discriminators, (2) and (3): images of either kind go through in separate calls, features in one.
     nets, metrics, grads_d = dict(state.nets), {}, {}
     if joint:
-        pairs = {name: (real[d.size], fake[d.size]) for name, d in discriminators(config).items() if name in nets}
+        seen = {r: _seen(config, image) for r, image in fake.items()}
+        pairs = {name: (real[d.size], seen[d.size]) for name, d in discriminators(config).items() if name in nets}
         if "d_r" in nets:
             pairs["d_r"] = (pose_hr.features, pose_sr.features)
         rate_d = _rate(config, state.step, "joint") * config.optim.lr_d
@@ -173,6 +191,7 @@ def train_step(
                 kind=config.loss.adversarial,
                 tx=common.adam(config.optim),
                 rate=rate_d,
+                joint=name == "d_r" and config.disc.feature_norm == "joint",
             )
 
     # ---- Generator: the gradient reaches the images and the pose outputs, then runs back once.
@@ -180,9 +199,11 @@ def train_step(
         nets["norm"] = _track_norm(nets["norm"], pose_hr.features, config.loss.norm_momentum)
 
     def objective(fake, pose_sr):
-        terms = {"pixel": _over_stages(config, lambda r: losses.l1(fake[r], real[r]), g.resolutions)}
+        sizes = g.resolutions if joint or config.loss.stage_one == "all" else (geometry.HR_SIZE,)
+        terms = {"pixel": _over_stages(config, lambda r: losses.l1(fake[r], real[r]), sizes)}
         if joint:
-            terms |= _image_terms(config, nets, frozen, fake, hr)
+            seen = {r: _seen(config, image) for r, image in fake.items()}
+            terms |= _image_terms(config, nets, frozen, seen, hr)
         total = common.weigh(terms, config.weights)
         if with_pose:
             pose_terms = _pose_terms(config, nets, pose, pose_sr, pose_hr, batch["pose_deg"])
@@ -198,6 +219,8 @@ def train_step(
     nets["g"] = common.ema(net, config.optim.ema, state.step)
 
     metrics |= {f"g/{name}": value for name, value in terms.items()}
+    if with_pose:
+        metrics["g/norm_beyond"] = _beyond(nets["norm"], pose_sr.features)
     return common.finish_step(
         config, state, nets, total=total, grads=grads, rate=rate, metrics=metrics, watched=grads_d
     )
@@ -212,10 +235,12 @@ def predict(config: Any, variables: dict, lr: Float[Array, "b h w 3"]) -> Predic
       lr: [b, 128/scale, 128/scale, 3] in [0, 1].
 
     Returns:
-      ``sr`` [b,128,128,3] in [0, 1] and ``stages``, the image at every resolution.
+      ``sr`` [b,128,128,3] in [0, 1] and ``stages``, the image at every resolution that the config gives a weight: the
+      others are not trained.
     """
     images = {r: jnp.clip(x, 0.0, 1.0) for r, x in generator(config).apply(variables, lr).items()}
-    return {"sr": images[max(images)], "stages": images}
+    sr = images[geometry.HR_SIZE]
+    return {"sr": sr, "stages": {r: x for r, x in images.items() if config.stage_weights[f"r{r}"] or x is sr}}
 
 
 def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -> dict[str, Float[Array, " b"]]:
@@ -245,12 +270,26 @@ def _rate(config: Any, step: Array, stage: str) -> Array:
     )
 
 
+def _check(config: Any) -> None:
+    """ValueError for a choice that the config does not have."""
+    for key, choices in CHOICES.items():
+        section, name = key.split(".")
+        if config[section][name] not in choices:
+            raise ValueError(f"{key} is {config[section][name]!r}; it can be {' or '.join(choices)}")
+
+
+def _seen(config: Any, image: Array) -> Array:
+    """SR as frozen networks and discriminators see it: as it is stored, or as the generator left it."""
+    return losses.as_stored(image) if config.loss.clip_sr else image
+
+
 def _discriminator(config: Any, name: str) -> PatchDiscriminator | FeatureDiscriminator:
     return FeatureDiscriminator() if name == "d_r" else discriminators(config)[name]
 
 
-def _adversarial(config: Any, nets: dict[str, Net], name: str, fake: Array) -> Array:
-    return common.adversarial_loss(_discriminator(config, name), nets[name], fake, kind=config.loss.adversarial)
+def _adversarial(config: Any, nets: dict[str, Net], name: str, fake: Array, *, real: Array | None = None) -> Array:
+    kind = config.loss.adversarial
+    return common.adversarial_loss(_discriminator(config, name), nets[name], fake, kind=kind, real=real)
 
 
 def _over_stages(config: Any, term: Any, resolutions: tuple[int, ...]) -> Array:
@@ -283,17 +322,40 @@ def _pose_terms(config: Any, nets: dict, pose: Any, sr: Any, hr: Any, pose_deg: 
     """The terms of L_p, (11): adversarial on features, estimation error, angle and magnitude of the features."""
     terms, w = {}, config.weights
     if w.pose_adv:
-        terms["pose_adv"] = _adversarial(config, nets, "d_r", sr.features)
+        real = hr.features if config.disc.feature_norm == "joint" else None
+        terms["pose_adv"] = _adversarial(config, nets, "d_r", sr.features, real=real)
     if w.pose_est:
-        ce, mse = losses.pose_estimation(sr.logits, pose_deg, pose.decode(sr.logits))
-        terms["pose_est"] = common.masked_mean(ce + w.pose_mse * mse, geometry.pose_in_range(pose_deg))
+        target = _pose_target(config, pose_deg, pose.decode(hr.logits))
+        ce, mse = losses.pose_estimation(sr.logits, target, pose.decode(sr.logits))
+        terms["pose_est"] = common.masked_mean(ce + w.pose_mse * mse, geometry.pose_in_range(target))
     if w.pose_angle:
         terms["pose_angle"] = jnp.mean(losses.cosine_distance(sr.features, hr.features))
     if w.pose_norm:
         norm = nets["norm"].stats
         length_sr, length_hr = (jnp.linalg.norm(x.features, axis=-1) for x in (sr, hr))
-        terms["pose_norm"] = jnp.mean(losses.norm_gap(length_sr, length_hr, norm["mu"], norm["sigma"]))
+        gap = losses.norm_gap(length_sr, length_hr, norm["mu"], norm["sigma"], clip=config.loss.norm_clip)
+        terms["pose_norm"] = jnp.mean(gap)
     return terms
+
+
+def _pose_target(config: Any, label_deg: Float[Array, "b 3"], reading_deg: Float[Array, "b 3"]) -> Float[Array, "b 3"]:
+    """The pose that SR is to have, (4): the label, or what the pose network reads off HR; NaN = none.
+
+    With 'label_or_reading', a face without a label (CelebA) has the reading. A label beyond the bins stays as it is:
+    such a face is dropped, as in the paper.
+    """
+    if config.loss.pose_target == "label":
+        return label_deg
+    reading_deg = jax.lax.stop_gradient(reading_deg)
+    if config.loss.pose_target == "reading":
+        return reading_deg
+    return jnp.where(jnp.isnan(label_deg).any(-1, keepdims=True), reading_deg, label_deg)
+
+
+def _beyond(norm: Net, features: Float[Array, "b f"]) -> Float[Array, ""]:
+    """Share of the features whose length is more than three deviations from the mean: a hard clip's gradient is 0."""
+    z = losses.norm_z(jnp.linalg.norm(features, axis=-1), norm.stats["mu"], norm.stats["sigma"])
+    return jnp.mean(jnp.abs(z) > 3.0)
 
 
 def _track_norm(net: Net, features: Float[Array, "b f"], momentum: float) -> Net:

@@ -30,7 +30,8 @@ from jfsr.models.mtun import SCALE, MTUNDiscriminator, MTUNGenerator
 
 CONFIG = {
     "scale": int,
-    "model": {"widths": tuple[int, ...], "heb_at": int, "stacks": int, "heb_features": int, "skip": str, "dtype": str},
+    "model": {"widths": tuple[int, ...], "autoencoder": bool, "stn_at": int, "heb_at": int, "stacks": int,
+              "heb_features": int, "skip_connection": str, "skip": str, "dtype": str},
     "disc": {"widths": tuple[int, ...]},
     "loss": {"adversarial": str},
     "heatmap": {"sigma_px": float},
@@ -39,7 +40,7 @@ CONFIG = {
     "optim": {"rms_decay": float, "lr": float, "lr_decay": float, "lr_decay_every": int, "ema": float},
     "train": {"steps": int, "guard": bool},
     "data": {"misalign": misalign.CONFIG},
-}
+}  # fmt: skip
 
 
 def stages(config: Any) -> dict[str, int]:
@@ -59,9 +60,12 @@ def generator(config: Any) -> MTUNGenerator:
     m = config.model
     return MTUNGenerator(
         widths=tuple(m.widths),
+        autoencoder=m.autoencoder,
+        stn_at=m.stn_at,
         heb_at=m.heb_at if config.weights.heatmap > 0 else 0,
         stacks=m.stacks,
         heb_features=m.heb_features,
+        skip_connection=m.skip_connection,
         skip=m.skip,
         dtype=common.compute_dtype(m.dtype),
     )
@@ -142,7 +146,7 @@ def train_step(
             # DEVIATES: (4) as printed rewards fakes that look fake; this is -log D(fake).
             terms["adv"] = common.adversarial_loss(discriminator(config), nets["d"], fake, kind=config.loss.adversarial)
         if config.weights.heatmap:
-            target, known = true_maps(config, batch, size=g.heb_at)
+            target, known = true_maps(config, batch, size=maps.shape[2])
             terms["heatmap"] = common.masked_mean(heatmap_loss(maps, target), known)
         return common.weigh(terms, config.weights), terms
 
@@ -207,8 +211,7 @@ def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -
     del frozen
     predicted = predict(config, variables, batch["lr"])
     out = {"psnr": common.psnr(predicted["sr"], batch["hr"])}
-    size = generator(config).heb_at
-    if size:
+    if size := predicted["components"].shape[1]:
         target, known = true_maps(config, batch, size=size)
         out["heatmap"] = jnp.where(known, heatmap_loss(predicted["components"][None], target), jnp.nan)
     return out

@@ -10,7 +10,8 @@ The discriminators: one PatchGAN per stage, and D_r on the pose network's featur
 Both take ``train`` (BatchNorm uses the batch's statistics) and ``update_stats`` (the running averages and the
 spectral-norm vectors change; both are in the collection ``batch_stats``). Three ways to call one:
 
-    # the discriminator's update: real and fake in separate calls, so that their statistics do not mix
+    # the discriminator's update: of images, real and fake in separate calls, so that their statistics do not mix; of
+    # features, real and fake concatenated, so that BatchNorm does not hide how far apart they are
     logits, new = D.apply(variables, hr, train=True, update_stats=True, mutable=["batch_stats"])
     logits = D.apply(variables, sr, train=True, update_stats=False)     # the generator's update
     logits = D.apply(variables, sr, train=False, update_stats=False)    # running statistics
@@ -20,6 +21,7 @@ With ``train=True``, call inside a `pmap` or `shard_map` that binds ``axis_name`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import jax
@@ -116,21 +118,28 @@ class MSGANGenerator(nn.Module):
         return image
 
 
-KERNEL, PADDING, MIN_MAP = 4, 1, 4
+KERNEL, PADDING = 4, 1
+# Strides of the PatchGAN for each resolution: at 128 and 64 pix2pix's, whose field is 70 px; below, as many halvings as
+# leave a map of at least 4 pixels.
+STRIDES = {16: (2, 1, 1, 1, 1), 32: (2, 2, 1, 1, 1), 64: (2, 2, 2, 1, 1), 128: (2, 2, 2, 1, 1)}
 
 
-def strides_for(size: int, convs: int) -> tuple[int, ...]:
-    """Strides of the ``convs`` convolutions of a PatchGAN for images of ``size`` pixels.
+def map_side(size: int, strides: Sequence[int]) -> int:
+    """Side of the map of logits for an image of ``size`` pixels; below 1 where the convolutions do not fit.
 
-    A 4×4 convolution with padding 1 turns n pixels into n // 2 with stride 2, and into n - 1 with stride 1. The first
-    layers have stride 2, as many as leave a map of at least 4 pixels when every later layer has stride 1.
+    A 4×4 convolution with padding 1 turns n pixels into n // 2 with stride 2, and into n - 1 with stride 1.
     """
-    strides: list[int] = []
-    for i in range(convs):
-        halve = all(s == 2 for s in strides) and size // 2 - (convs - i - 1) >= MIN_MAP
-        strides.append(2 if halve else 1)
-        size = size // 2 if halve else size - 1
-    return tuple(strides)
+    for stride in strides:
+        size = (size + 2 * PADDING - KERNEL) // stride + 1
+    return size
+
+
+def receptive_field(strides: Sequence[int]) -> int:
+    """Side in pixels of the square that one logit sees: 70 for pix2pix's 2-2-2-1-1."""
+    field = 1
+    for stride in reversed(strides):
+        field = (field - 1) * stride + KERNEL
+    return field
 
 
 class PatchDiscriminator(nn.Module):
@@ -138,26 +147,28 @@ class PatchDiscriminator(nn.Module):
 
     Five 4×4 convolutions of widths 64-128-256-512-1 with padding 1, all with spectral normalisation, the middle three
     with BatchNorm, all but the last with LeakyReLU 0.2. A convolution before BatchNorm has no bias, because the
-    normalisation would subtract it. Strides by :func:`strides_for`:
+    normalisation would subtract it. By default, strides are those of :data:`STRIDES`:
 
     | ``size`` | strides | map | receptive field | parameters |
     |---|---|---|---|---|
     | 16 | 2 1 1 1 1 | 4×4 | 28 px | 2,765,633 |
     | 32 | 2 2 1 1 1 | 5×5 | 46 px | 2,765,633 |
     | 64 | 2 2 2 1 1 | 6×6 | 70 px | 2,765,633 |
-    | 128 | 2 2 2 2 2 | 4×4 | 94 px | 2,765,633 |
+    | 128 | 2 2 2 1 1 | 14×14 | 70 px | 2,765,633 |
 
     Where the receptive field is wider than the image, the logits still differ: each sees another part of the image.
 
     Attributes:
-      size: resolution that the strides are chosen for; images of other sizes pass with the same strides.
+      size: side of the images of its stage; larger ones pass as well.
       widths: channels of all convolutions but the last.
+      strides: of all convolutions; () = those of :data:`STRIDES` for ``size``.
       axis_name: see `layers.BatchNorm`.
       dtype: type of the computation.
     """
 
     size: int = HR_SIZE
     widths: tuple[int, ...] = (64, 128, 256, 512)
+    strides: tuple[int, ...] = ()
     axis_name: str | None = "data"
     dtype: Any = jnp.float32
 
@@ -165,9 +176,19 @@ class PatchDiscriminator(nn.Module):
     def __call__(
         self, x: Float[Array, "b h w 3"], *, train: bool = True, update_stats: bool = True
     ) -> Float[Array, "b h_map w_map"]:
-        """RGB in [0, 1] -> float32 logits, > 0 for real."""
+        """RGB in [0, 1] -> float32 logits, > 0 for real.
+
+        Raises:
+          ValueError: the strides are not one for each convolution, or leave no map of an image of ``size`` pixels.
+        """
+        strides = self.strides or STRIDES[self.size]
+        if len(strides) != len(self.widths) + 1:
+            raise ValueError(
+                f"a PatchGAN of widths {self.widths} and 1 takes {len(self.widths) + 1} strides: {strides}"
+            )
+        if map_side(self.size, strides) < 1:
+            raise ValueError(f"the strides {strides} leave no map of an image of {self.size} pixels")
         x = 2.0 * x - 1.0  # pix2pix's discriminator takes [-1, 1]
-        strides = strides_for(self.size, len(self.widths) + 1)
         for i, (width, stride) in enumerate(zip((*self.widths, 1), strides, strict=True), 1):
             first, last = i == 1, i == len(strides)
             conv = nn.Conv(
@@ -191,7 +212,10 @@ class PatchDiscriminator(nn.Module):
 
 
 class FeatureDiscriminator(nn.Module):
-    """D_r: separates features of HR faces from features of restored faces, eq. (3).
+    """D_r: separates features of HR faces from features of restored faces, eq. (3). Both go through in one call.
+
+    The first layer is linear, then comes BatchNorm: in two calls, each normalised by its own mean and deviation, any
+    shift or scale of the restored faces' features would vanish before the first non-linearity.
 
     Two hidden layers of 256, each with BatchNorm and LeakyReLU 0.2, then one logit (the sigmoid is in the loss).
     591,105 parameters for HopeNet's 2048 features. As in `PatchDiscriminator`, no bias before BatchNorm.

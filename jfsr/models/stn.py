@@ -60,7 +60,9 @@ class SimilaritySTN(nn.Module):
     """Estimates the similarity that makes a face upright (MTUN, sec. 3.4); :func:`sample_similarity` applies it.
 
     max-pool 2, conv 5×5 to ``width`` + ReLU, max-pool 2, conv 5×5 + ReLU, max-pool to 2×2, FC 80 → 20 + ReLU,
-    FC 20 → 4. The last layer is initialised to zero: the identity.
+    FC 20 → 4. The last layer is initialised to zero: the identity. The convolutions have no padding, as in the paper:
+    32 → 16 → 12 → 6 → 2. So from features of 32×32 the paper's 80 = 2·2·20 numbers reach the FC, and from 16×16 none
+    would; there the convolutions are padded: 16 → 8 → 8 → 4 → 4 → 2.
 
     Attributes:
       width: channels of the convolutions and of the hidden layer (the paper's 20).
@@ -72,13 +74,15 @@ class SimilaritySTN(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n n c"]) -> Float[Array, "b 4"]:
-        """Features whose side is a multiple of 16 -> float32 (s, a, t_x, t_y) of :func:`sample_similarity`."""
-        if x.shape[1] % 16:
-            raise ValueError(f"SimilaritySTN takes maps with a side that is a multiple of 16, got {x.shape[1]}")
+        """Features of 16×16, 32×32 or 64×64 -> float32 (s, a, t_x, t_y) of :func:`sample_similarity`."""
+        if x.shape[1] not in (16, 32, 64):
+            raise ValueError(f"SimilaritySTN takes maps with a side of 16, 32 or 64, got {x.shape[1]}")
+        padding = 2 if x.shape[1] == 16 else 0
         for i in (1, 2):
             x = nn.max_pool(x, (2, 2), strides=(2, 2))
-            # DEVIATES: the paper's convolutions have no padding, but then its own 80 inputs fit no power of two.
-            x = nn.relu(nn.Conv(self.width, (5, 5), padding=2, dtype=self.dtype, name=f"conv{i}")(x))
+            x = nn.relu(nn.Conv(self.width, (5, 5), padding=padding, dtype=self.dtype, name=f"conv{i}")(x))
+        # DEVIATES: the paper has a third max-pool 2 here. From 32×32 it leaves 20 numbers, not the paper's 80 (which
+        # its STN_0 has, this network without the first pool and the third). The last pool reaches 2×2 instead.
         last = x.shape[1] // 2
         x = nn.max_pool(x, (last, last), strides=(last, last)).reshape(x.shape[0], -1)
         x = nn.relu(nn.Dense(self.width, dtype=self.dtype, name="hidden")(x))

@@ -26,8 +26,12 @@ from jfsr.tables.columns import (
     split_row,
     with_interval,
 )
+from jfsr.tables.printed import Printed
 from jfsr.tables.protocols import Protocol
 from jfsr.tables.summary import Summary, column, subject_row
+from jfsr.tables.variants import Claim
+
+NO_CLAIM = Claim()
 
 
 class Result(NamedTuple):
@@ -67,7 +71,7 @@ def of_lines(
     protocol: Protocol,
     context: Context,
     *,
-    variants: frozenset[str] = frozenset(),
+    claim: Claim = NO_CLAIM,
     notes: Sequence[str] = (),
     unusable: Sequence[str] = (),
 ) -> Result:
@@ -77,14 +81,14 @@ def of_lines(
       lines: of the task's evaluators, one per face, pair or probe and row.
       protocol: what was scored, and how.
       context: what the evaluators had.
-      variants: the printed rows that the system's config is, see :func:`paper_table`.
+      claim: the printed rows that the system may stand beside, see :func:`paper_table`.
       notes: why something was not scored.
       unusable: why faces could not be read or cropped.
     """
     evaluators = evals.evaluators(protocol.task).values()
     said = [fact for e in evaluators if hasattr(e, "facts") for fact in e.facts(lines, context)]
     means, own_facts = _summarize(lines, protocol)
-    facts = [*own_facts, *said, *notes, *comparable(protocol)]
+    facts = [*own_facts, *said, *notes, *comparable(protocol), *baseline_gaps(means, protocol)]
     extra: dict[str, Table | None] = {}
     if protocol.task == "faces":
         facts.insert(0, counts(lines, protocol, unusable))
@@ -92,9 +96,11 @@ def of_lines(
         if not math.isnan(gap):
             facts.insert(0, f"Gap closed, (bicubic − ours) / (bicubic − original) of the MAE: {gap:.1f} %")
         extra["By yaw"] = yaw_table(lines, protocol)
-    if absent := absent_rows(means, protocol, variants=variants):
+    if protocol.paper and "ours" in means:
+        facts += [x for x in (claim.why, claim.training) if x]
+    if absent := absent_rows(means, protocol, claim=claim):
         facts.append(f"Printed rows without a number of ours need — {'; '.join(absent)}")
-    beside = paper_table(means, protocol, variants=variants)
+    beside = paper_table(means, protocol, claim=claim)
     tables = {"Scores": main_table(means), **extra, "Beside the paper": beside}
     return Result(
         title=f"{protocol.title}, ×{protocol.scale}",
@@ -157,31 +163,57 @@ def yaw_table(lines: Sequence[Line], protocol: Protocol) -> Table | None:
     return Table(head, body)
 
 
-def paper_table(means: Summary, protocol: Protocol, *, variants: frozenset[str] = frozenset()) -> Table | None:
+def paper_table(means: Summary, protocol: Protocol, *, claim: Claim = NO_CLAIM) -> Table | None:
     """Paper, ours, Δ and n for every row that the paper prints at this scale; None if it prints none.
+
+    Below them stands what is beside no printed row: a system that is not the paper's configuration, or one whose row
+    the table does not print.
 
     Args:
       means: our numbers.
       protocol: has the printed rows, and the scale; the rows of the originals (scale 1) are always shown.
-      variants: which printed rows of 'ours' our system is, where there are several.
+      claim: which printed rows of 'ours' our system is.
     """
-    keys = list(dict.fromkeys(key for printed in protocol.paper for key in printed.scores))
+    keys = list(dict.fromkeys([*(key for printed in protocol.paper for key in printed.scores), *protocol.extra]))
     body = []
+    used = set()
     for printed in protocol.paper:
         if printed.scale not in (1, protocol.scale):
             continue
         body.append([_label(printed), "paper", *(number(printed.scores.get(key), key) for key in keys), ""])
-        ours = means.get(printed.row, {}) if not printed.variant or printed.variant in variants else {}
-        values = {key: ours[key].mean if key in ours else None for key in keys}
-        if protocol.relative:
-            _, qualifier = split_row(printed.row)
-            base = means.get(f"original@{qualifier}" if "@" in printed.row else "original", {})
-            values = {key: _minus(value, base[key].mean if key in base else None) for key, value in values.items()}
-        if any(value is not None for value in values.values()):
-            body.append(["", "ours", *(number(value, key) for key, value in values.items()), _count(ours)])
+        if printed.row not in means or not claims(printed, claim):
+            continue
+        values = _values(means, printed.row, keys, protocol)
+        if any(values[key] is not None for key in printed.scores):
+            used.add(printed.row)
+            body.append(
+                ["", "ours", *(number(value, key) for key, value in values.items()), _count(means[printed.row])]
+            )
             gaps = (number(_minus(values[key], printed.scores.get(key)), key, sign="+") for key in keys)
             body.append(["", "Δ", *gaps, ""])
+    for row in ("ours", "ours+gate"):
+        wanted = row == "ours" or any(printed.row == row for printed in protocol.paper)
+        values = _values(means, row, keys, protocol) if row in means and wanted and row not in used else {}
+        if body and any(value is not None for value in values.values()):
+            what = "beside no printed row" if claim.rows else "not the paper's configuration"
+            cells = (number(value, key) for key, value in values.items())
+            body.append([f"{row_title(row)}: {what}", "ours", *cells, _count(means[row])])
     return Table(["", "", *(every_column()[key].title for key in keys), "n"], body) if body else None
+
+
+def claims(printed: Printed, claim: Claim) -> bool:
+    """Whether our number may stand beside a printed row: always a baseline's; a system's only if it is the paper's."""
+    return not printed.variant or printed.variant in claim.rows
+
+
+def _values(means: Summary, row: str, keys: Sequence[str], protocol: Protocol) -> dict[str, float | None]:
+    """Our number of every column of the paper's table; in a relative one, the gap to the same network's originals."""
+    values = {key: means[row][key].mean if key in means[row] else None for key in keys}
+    if not protocol.relative:
+        return values
+    _, qualifier = split_row(row)
+    base = means.get(f"original@{qualifier}" if "@" in row else "original", {})
+    return {key: _minus(value, base[key].mean if key in base else None) for key, value in values.items()}
 
 
 def compare(a: Mapping[str, Any], b: Mapping[str, Any], *, names: tuple[str, str]) -> Table:
@@ -235,6 +267,26 @@ def comparable(protocol: Protocol) -> list[str]:
     return out
 
 
+def baseline_gaps(means: Summary, protocol: Protocol) -> list[str]:
+    """The bicubic row, ours minus the paper's, and what explains it: if that row is missed, so is the protocol."""
+    out = []
+    for printed in protocol.paper:
+        if printed.row != "bicubic" or printed.scale != protocol.scale or "bicubic" not in means:
+            continue
+        values = _values(means, "bicubic", list(printed.scores), protocol)
+        gaps = {key: _minus(value, printed.scores[key]) for key, value in values.items()}
+        said = [f"{every_column()[k].title} {number(gap, k, sign='+')}" for k, gap in gaps.items() if gap is not None]
+        if said:
+            out.append(f"The bicubic row, ours − paper: {', '.join(said)}. {protocol.residual or RESIDUAL}")
+    return out[:1]
+
+
+# Of a table whose bicubic row nobody could compare with the paper's on the paper's faces.
+RESIDUAL = (
+    "What is left comes from the faces, their crop and the networks that read them: look there before at a system"
+)
+
+
 def counts(lines: Sequence[Line], protocol: Protocol, unusable: Sequence[str] = ()) -> str:
     """How many faces were scored, how many were left out and by which rule, and whether it is a part of the set."""
     mine = [line for line in lines if line["row"] == subject_row(lines)]
@@ -250,7 +302,7 @@ def counts(lines: Sequence[Line], protocol: Protocol, unusable: Sequence[str] = 
     return text
 
 
-def absent_rows(means: Summary, protocol: Protocol, *, variants: frozenset[str]) -> list[str]:
+def absent_rows(means: Summary, protocol: Protocol, *, claim: Claim) -> list[str]:
     """For each printed row of ours without our number beside it: what it needs."""
     out = []
     for printed in protocol.paper:
@@ -259,14 +311,14 @@ def absent_rows(means: Summary, protocol: Protocol, *, variants: frozenset[str])
         _, qualifier = split_row(printed.row)
         if printed.scale not in (1, protocol.scale):
             out.append(f"{_label(printed)}: a ×{printed.scale} system")
-        elif printed.variant and printed.variant not in variants:
-            out.append(f"{_label(printed)}: a run of the variant {printed.variant!r}")
+        elif not claims(printed, claim):
+            out.append(f"{_label(printed)}: a run of the paper's configuration {printed.variant!r}")
         elif printed.row not in means:
             out.append(f"{_label(printed)}: " + (f"--{qualifier}" if qualifier else "a network that reads it"))
     return out
 
 
-def _label(printed: Any) -> str:
+def _label(printed: Printed) -> str:
     return f"{printed.label} ×{printed.scale}" if printed.scale > 1 else printed.label
 
 

@@ -7,22 +7,28 @@ reads them. The faces of a table are the user's folder, or what ``jfsr data buil
 from __future__ import annotations
 
 import dataclasses
+import io
 import pathlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from jfsr import config, evals, files
-from jfsr.data import datasets, pipeline
+from jfsr.data import boxes, datasets, pipeline
+from jfsr.data.boxes import Boxed
 from jfsr.data.crops import Cropped
 from jfsr.data.datasets import building
+from jfsr.data.operators import NATIVE
 from jfsr.data.pairs import Pair, read_pairs_csv
 from jfsr.evals import Context, faces, gallery
 from jfsr.evals.faces import Faces, Line
 from jfsr.evals.gallery import Roles
 from jfsr.frozen import zoo
+from jfsr.geometry import HR_SIZE
 from jfsr.tables import protocols, results, summary, variants
 from jfsr.tables.protocols import Protocol
 from jfsr.tables.results import Result
@@ -52,6 +58,11 @@ class System:
     scale: int
     config: Any = None
     facts: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def hr_size(self) -> int:
+        """Side of a restored face in pixels: that of the run, else 128."""
+        return (self.config or {}).get("data", {}).get("hr_size", HR_SIZE)
 
 
 def run(restorer: Any, name: str) -> System:
@@ -199,14 +210,15 @@ def opinions(
 
 def lacks(protocol: Protocol) -> str:
     """'' if the table's faces are there (``protocol.dir``, a built set, or rendered by us); else what to do."""
-    if protocol.dataset == "synthetic_heads" or protocol.dir:
+    if protocol.dataset == "synthetic_heads" or (protocol.dataset == "folder" and protocol.dir):
         return ""
     if protocol.dataset == "folder":
         return "--data=FOLDER"
     spec = datasets.specs()[protocol.dataset]
-    if building.built(spec):
-        return ""
-    return f"--data=FOLDER, the official {spec.title}, or 'jfsr data build {spec.name} --from FOLDER'"
+    if not protocol.dir and not building.built(spec):
+        return f"--data=FOLDER, the official {spec.title}, or 'jfsr data build {spec.name} --from FOLDER'"
+    split = protocol.split or next(iter(spec.counts))  # an unknown split is said where the faces are opened
+    return boxes.lacks(spec.name, protocol.dir, split, rule=protocol.crop, points=spec.points)
 
 
 @dataclasses.dataclass
@@ -225,6 +237,15 @@ class Data:
     unusable: list[str]
     protocol: Protocol
 
+    def notes(self) -> list[str]:
+        """Which file of boxes the crops are of, if they are MTCNN's."""
+        boxed = self.all_faces.source
+        if not isinstance(boxed, Boxed):
+            return []
+        absent = sum(line.face is None for line in boxed.lines.values())
+        made = f"{boxed.file.name}, sha256 {files.sha256(boxed.file)[:12]}"
+        return [f"Faces found by MTCNN: {made}; {absent} of {len(boxed.lines)} not found"]
+
     def batches(self, source: Any = None) -> Iterator[dict[str, Any]]:
         """Evaluation batches of the faces, or of another source."""
         return pipeline.eval_batches(
@@ -232,12 +253,22 @@ class Data:
             scale=self.protocol.scale,
             batch=BATCH,
             ranges=self.protocol.misalign,
+            lr_operator=self.protocol.lr_operator,
         )
+
+    def restored(self, predict: faces.Predict | None, source: Any = None) -> Iterator[Faces]:
+        """The faces, or those of another source, beside what a system makes of them."""
+        return faces.compare(predict, self.batches(source), lr_operator=self.protocol.lr_operator)
 
 
 def open_faces(protocol: Protocol) -> Cropped:
-    """All the faces that a protocol names, cropped."""
-    return pipeline.open_source(protocol, upright=bool(protocol.misalign and protocol.misalign.upright))
+    """All the faces that a protocol names, cropped; with their native low resolution if that is the operator."""
+    return pipeline.open_source(
+        protocol,
+        upright=bool(protocol.misalign and protocol.misalign.upright),
+        low=protocol.hr_size // protocol.scale if protocol.lr_operator == NATIVE else 0,
+        size=protocol.hr_size,
+    )
 
 
 def open_data(protocol: Protocol, *, limit: int = 0) -> Data:
@@ -252,7 +283,7 @@ def restored(system: System, data: Data) -> Iterator[Faces]:
     """The faces of a table beside what the system makes of them, with a progress bar."""
     hide = not sys.stderr.isatty()
     with tqdm(total=len(data.source), desc=data.protocol.name, unit="face", disable=hide) as bar:
-        for batch in faces.compare(system.predict, data.batches()):
+        for batch in data.restored(system.predict):
             yield batch
             bar.update(len(batch.names))
 
@@ -281,7 +312,7 @@ class Scored:
     def faces_at(self, positions: Sequence[int]) -> list[Faces]:
         """Some faces restored once more, by their positions: for pictures, rather than keeping all in memory."""
         source = faces.Pick(self.data.source, positions)
-        return list(faces.compare(self.system.predict, self.data.batches(source)))
+        return list(self.data.restored(self.system.predict, source))
 
 
 def score(system: System, networks: Networks, protocol: Protocol, *, limit: int = 0, min_images: int = 25) -> Scored:
@@ -297,7 +328,7 @@ def score(system: System, networks: Networks, protocol: Protocol, *, limit: int 
     Raises:
       ValueError: what is wrong with the data, or a network is missing without which there is no score.
     """
-    protocol = protocols.replace(protocol, {**networks.names(), "scale": system.scale})
+    protocol = protocols.replace(protocol, {**networks.names(), "scale": system.scale, "hr_size": system.hr_size})
     if protocol.misalign and "direct" in networks.opinions:
         raise ValueError(
             f"--direct reads the misaligned input of {protocol.name!r}, whose labels are the upright face's"
@@ -331,8 +362,8 @@ def score(system: System, networks: Networks, protocol: Protocol, *, limit: int 
         lines,
         protocol,
         context,
-        variants=variants.find(system.config),
-        notes=networks.notes() if protocol.task == "faces" else [],
+        claim=variants.find(system.config),
+        notes=[*(networks.notes() if protocol.task == "faces" else []), *data.notes()],
         unusable=data.unusable,
     )
     return Scored(result, lines, data, system, programs)
@@ -363,6 +394,43 @@ def write(folder: pathlib.Path, scored: Scored, record: Mapping[str, Any]) -> No
     files.write_text(folder / "table.md", result.markdown())
     files.write_json(folder / "summary.json", entries)
     summary.write_csv(folder / "images.csv", scored.lines)
+
+
+def write_faces(protocol: Protocol, folder: pathlib.Path, *, scale: int, limit: int = 0) -> tuple[Protocol, list[str]]:
+    """Writes a table's faces for another method to restore: ``lr/NAME.png``, what a system gets, and ``hr/NAME.png``.
+
+    A method's results, 128×128 and named alike, are then scored by :func:`images` under the same protocol.
+
+    Args:
+      protocol: which faces, and how they are made small.
+      folder: is made; faces that are there already are written again.
+      scale: HR over LR size.
+      limit: only the first so many faces; 0 = all.
+
+    Returns:
+      The protocol with the scale, and why faces could not be read or cropped.
+
+    Raises:
+      ValueError: no face can be read, or two faces would be one file.
+    """
+    protocol = protocols.replace(protocol, {"scale": scale})
+    data = open_data(protocol, limit=limit)
+    names: dict[str, str] = {}
+    for batch in data.restored(None):
+        for i, name in enumerate(batch.names):
+            file = pathlib.PurePosixPath(name).with_suffix(".png")
+            if names.setdefault(str(file).lower(), name) != name:
+                raise ValueError(f"the faces {names[str(file).lower()]!r} and {name!r} would both be {file}")
+            for kind, image in (("lr", batch.lr[i]), ("hr", batch.images["original"][i])):
+                (folder / kind / file).parent.mkdir(parents=True, exist_ok=True)
+                files.write_bytes(folder / kind / file, _png(image))
+    return protocol, data.unusable
+
+
+def _png(image: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(image).save(out, "PNG")
+    return out.getvalue()
 
 
 def _select(protocol: Protocol, *, limit: int, min_images: int) -> tuple[Data, Sequence[Pair], Roles | None]:

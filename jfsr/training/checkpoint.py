@@ -92,6 +92,9 @@ def restore(manager: ocp.CheckpointManager, fresh: State, *, step: int | None = 
     fresh = jax.device_get(fresh)
     names, folder = _named(fresh), pathlib.Path(manager.directory) / str(step)
     stored = runs.stored_arrays(folder)
+    # Checkpoints of earlier versions have no averaged statistics: the average starts at the raw ones.
+    source = {name: name if name in stored else name.replace("/ema_stats/", "/stats/", 1) for name in names}
+    names = {name: leaf for name, leaf in names.items() if source[name] == name}
     # Orbax itself would silently accept another shape or type.
     faults = [f"{n}: only in the checkpoint" for n in sorted(set(stored) - set(names))]
     faults += [f"{n}: only in this run" for n in sorted(set(names) - set(stored))]
@@ -107,7 +110,8 @@ def restore(manager: ocp.CheckpointManager, fresh: State, *, step: int | None = 
         )
     arrays = runs.read_arrays(folder, names)
     # Fresh arrays of this process, in the structure that this code makes.
-    return jax.tree.unflatten(jax.tree.structure(fresh), [arrays[name] for name in names])
+    leaves = [arrays[there] if there == name else arrays[there].copy() for name, there in source.items()]
+    return jax.tree.unflatten(jax.tree.structure(fresh), leaves)
 
 
 def changes(old: ConfigDict, new: ConfigDict) -> dict[str, str]:

@@ -75,7 +75,7 @@ def load_variables(
     Args:
       path: a workdir or a bundle.
       step: the checkpoint of a workdir, see :func:`load_net`.
-      ema: of a workdir, the moving average of the parameters (where the network has one) or the raw parameters.
+      ema: of a workdir, the moving averages of parameters and statistics (where the network has them) or the raw ones.
 
     Returns:
       ``{'params', 'batch_stats'}``, the latter only if the network has running statistics, and the step (None for a
@@ -94,7 +94,9 @@ def load_variables(
         return variables, None
     net, at = load_net(path, step=step)
     params = net["ema"] if ema and net["ema"] else net["params"]
-    return {"params": params, **({"batch_stats": net["stats"]} if net["stats"] else {})}, at
+    # A checkpoint of an earlier version has no averaged statistics; the raw ones stood in for them.
+    stats = net["ema_stats"] if ema and net["ema_stats"] else net["stats"]
+    return {"params": params, **({"batch_stats": stats} if stats else {})}, at
 
 
 def is_bundle(path: os.PathLike | str) -> bool:
@@ -123,7 +125,7 @@ def load_net(workdir: os.PathLike | str, *, net: str = "g", step: int | str = "l
       step: ``'last'``, ``'best'`` (by ``checkpoint.best``) or a step number.
 
     Returns:
-      ``{'params', 'stats', 'ema'}`` as host arrays, and their step.
+      ``{'params', 'stats', 'ema', 'ema_stats'}`` as host arrays, and their step.
 
     Raises:
       CheckpointError: there is no checkpoint, not this step, or not this network.
@@ -149,7 +151,7 @@ def load_net(workdir: os.PathLike | str, *, net: str = "g", step: int | str = "l
     wanted = {n: v for n, v in stored.items() if n.split("/")[:2] == ["nets", net] and n.split("/")[2] != "opt"}
     arrays = read_arrays(folder, {name: np.zeros(m.shape, m.dtype) for name, m in wanted.items()})
     tree = traverse_util.unflatten_dict(arrays, sep="/")["nets"][net]
-    return {part: tree.get(part, {}) for part in ("params", "stats", "ema")}, int(step)
+    return {part: tree.get(part, {}) for part in ("params", "stats", "ema", "ema_stats")}, int(step)
 
 
 def scores(workdir: os.PathLike | str, step: int) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Scores on held-out faces while training, of the moving average and of the raw parameters."""
+"""Scores on held-out faces while training, of the moving averages and of the raw parameters and statistics."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import jax
 import numpy as np
 
 from jfsr.data import misalign, pipeline
-from jfsr.methods import Method, SuperResolver
-from jfsr.methods.common import Net, State
+from jfsr.geometry import HR_SIZE
+from jfsr.methods import Method, SuperResolver, common
+from jfsr.methods.common import State
 
 
 class Validation:
     """Held-out faces in memory, and one compiled program that scores them.
 
     Args:
-      config: the run's config; reads ``val``, ``scale``, ``data.misalign`` and ``log.samples``.
+      config: the run's config; reads ``val``, ``scale``, ``data.misalign``, ``data.hr_size`` and ``log.samples``.
       method: the method.
       frozen: variables of the frozen networks, by kind.
 
@@ -29,12 +30,14 @@ class Validation:
         if config.log.samples and not isinstance(method, SuperResolver):
             raise ValueError(f"log.samples is {config.log.samples}, and {config.method} restores no faces; set it to 0")
         ranges = misalign.ranges(config.data.get("misalign"))
-        source = pipeline.open_source(config.val.source, upright=bool(ranges and ranges.upright))
+        size = config.data.get("hr_size", HR_SIZE)
+        source = pipeline.open_source(config.val.source, upright=bool(ranges and ranges.upright), size=size)
         scale = config.get("scale", 1)
         limit = config.val.limit or None
-        self.batches = list(
-            pipeline.eval_batches(source, scale=scale, batch=config.val.batch, limit=limit, ranges=ranges)
-        )
+        # The low resolution is clean; by JASRNet's operator where the training uses that.
+        operator = "cv2_cubic" if config.data.degradation == "cv2_cubic" else "pil_bicubic"
+        how: dict[str, Any] = {"scale": scale, "batch": config.val.batch, "limit": limit, "ranges": ranges}
+        self.batches = list(pipeline.eval_batches(source, **how, lr_operator=operator))
         self.frozen = frozen
         self.score = jax.jit(functools.partial(method.score, config))
         if isinstance(method, SuperResolver):
@@ -43,8 +46,8 @@ class Validation:
     def __call__(self, state: State) -> dict[str, float]:
         """Mean of each score over the faces it is defined for: ``val/…`` for the average, ``val_raw/…`` for the raw."""
         net, means = state.nets["g"], {}
-        for prefix, params in (("val", net.ema), ("val_raw", net.params)):
-            variables = _variables(net, params)
+        for prefix, average in (("val", True), ("val_raw", False)):
+            variables = common.variables(net, average=average)
             scores: dict[str, list[np.ndarray]] = {}
             for batch in self.batches:
                 arrays = {k: v for k, v in batch.items() if k != "names"}
@@ -59,14 +62,9 @@ class Validation:
     def sample(self, state: State, count: int) -> dict[str, Any]:
         """``lr``, ``stages`` and ``hr`` of the first faces, for a picture."""
         batch, net = self.batches[0], state.nets["g"]
-        stages = self.predict(_variables(net, net.ema), batch["lr"])["stages"]
+        stages = self.predict(common.variables(net), batch["lr"])["stages"]
         return {
             "lr": batch["lr"][:count],
             "stages": {r: np.asarray(x)[:count] for r, x in stages.items()},
             "hr": batch["hr"][:count],
         }
-
-
-def _variables(net: Net, params: Any) -> dict[str, Any]:
-    """What a module is applied to; a network without running statistics has no ``batch_stats``."""
-    return {"params": params, **({"batch_stats": net.stats} if net.stats else {})}

@@ -1,9 +1,10 @@
 """Initial parameters for a new run: random, published ones, or those of another run.
 
 ``config.warm_start.NET`` is ``''`` (random), a network of the zoo that the method knows how to use (``'rrdb'``), or a
-folder: a workdir, whose best checkpoint's moving average is taken, or a bundle. A method offers this as a
+folder: a workdir, whose best checkpoint's moving averages are taken, or a bundle. A method offers this as a
 :class:`jfsr.methods.WarmStarter`. A path in its ``WARM_STARTS`` names an array or everything below it, and all of it
-must fit; from a folder every parameter is taken, and every one must fit.
+must fit. The name ``'*'`` stands for any network of the zoo. From it, as from a folder, every parameter and every
+running statistic is taken, and every one must fit.
 
 A method's ``init`` is compiled as a whole and reads no file. So :func:`load` reads before it, and :func:`apply`
 replaces parameters after it.
@@ -37,14 +38,16 @@ class Given:
     Attributes:
       source: where they come from.
       params: arrays by our path, ``trunk1/conv_first/kernel``.
-      complete: they are all the parameters of the network, not a part of them.
+      complete: they are all the parameters and statistics of the network, not a part of the parameters.
       unused: how many arrays of the source the network has no use for.
+      stats: running statistics by our path, if it is complete and the network has some.
     """
 
     source: str
     params: dict[str, np.ndarray]
     complete: bool
     unused: int
+    stats: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 def load(method: Method, config: Any) -> dict[str, Given]:
@@ -64,7 +67,7 @@ def load(method: Method, config: Any) -> dict[str, Given]:
 
 
 def apply(fresh: State, given: dict[str, Given]) -> tuple[State, list[str]]:
-    """Replaces parameters of a fresh state, and their moving average with them.
+    """Replaces parameters and running statistics of a fresh state, and their moving averages with them.
 
     Args:
       fresh: the State that ``method.init`` made.
@@ -80,9 +83,12 @@ def apply(fresh: State, given: dict[str, Given]) -> tuple[State, list[str]]:
     for name, start in given.items():
         net = nets[name]
         own = trees.flatten(net.params)
-        _check(name, start, own)
+        _check(name, start, own, trees.flatten(net.stats))
         nets[name] = net.replace(
-            params=trees.unflatten(_replaced(net.params, start)), ema=trees.unflatten(_replaced(net.ema, start))
+            params=_replaced(net.params, start.params),
+            ema=_replaced(net.ema, start.params),
+            stats=_replaced(net.stats, start.stats),
+            ema_stats=_replaced(net.ema_stats, start.stats),
         )
         count, taken = len(start.params), sum(own[path].size for path in start.params)
         total = sum(x.size for x in own.values())
@@ -103,23 +109,32 @@ def _read(name: str, source: str, known: Mapping[str, Mapping[str, str]]) -> Giv
                     params[ours + path.removeprefix(theirs)] = array
                     used.add(path)
         return Given(source=source, params=params, complete=False, unused=len(published) - len(used))
+    if "*" in known and source in zoo.names():
+        return _complete(source, zoo.load(source)[1])
     folder = pathlib.Path(source).expanduser()
     if not folder.is_dir():
-        choice = f"{', '.join(known)}, or the folder of a run or bundle" if known else "the folder of a run or bundle"
+        names = zoo.names() if "*" in known else tuple(known)
+        choice = f"{', '.join(names)}, or the folder of a run or bundle" if names else "the folder of a run or bundle"
         raise WarmStartError(
-            f"warm_start.{name} is {source!r}{nearest(source, known)}, which is no folder; it can be {choice}"
+            f"warm_start.{name} is {source!r}{nearest(source, names)}, which is no folder; it can be {choice}"
         )
     variables, step = runs.load_variables(folder)
     at = "" if step is None else f" at step {step}"
-    return Given(source=f"{source}{at}", params=trees.flatten(variables["params"]), complete=True, unused=0)
+    return _complete(f"{source}{at}", variables)
 
 
-def _check(name: str, start: Given, own: dict[str, Any]) -> None:
-    faults = [f"{p}: only in the source" for p in sorted(start.params.keys() - own.keys())]
+def _complete(source: str, variables: Mapping[str, Any]) -> Given:
+    params, stats = trees.flatten(variables["params"]), trees.flatten(variables.get("batch_stats", {}))
+    return Given(source=source, params=params, complete=True, unused=0, stats=stats)
+
+
+def _check(name: str, start: Given, params: dict[str, Any], stats: dict[str, Any]) -> None:
+    given, own = start.params | start.stats, params | (stats if start.complete else {})
+    faults = [f"{p}: only in the source" for p in sorted(given.keys() - own.keys())]
     if start.complete:
-        faults += [f"{p}: only in this run" for p in sorted(own.keys() - start.params.keys())]
-    both = sorted(own.keys() & start.params.keys())
-    shapes = {p: (start.params[p].shape, own[p].shape) for p in both}
+        faults += [f"{p}: only in this run" for p in sorted(own.keys() - given.keys())]
+    both = sorted(own.keys() & given.keys())
+    shapes = {p: (given[p].shape, own[p].shape) for p in both}
     faults += [f"{p}: {list(there)} there, {list(here)} here" for p, (there, here) in shapes.items() if there != here]
     if faults:
         shown = [*faults[:8], f"… and {len(faults) - 8} more"] if len(faults) > 8 else faults
@@ -130,7 +145,9 @@ def _check(name: str, start: Given, own: dict[str, Any]) -> None:
         )
 
 
-def _replaced(tree: Any, start: Given) -> dict[str, Any]:
-    """Leaves by path; each given one is an array of its own, since the step donates its buffers."""
+def _replaced(tree: Any, given: Mapping[str, np.ndarray]) -> Any:
+    """The tree with the given leaves; each is an array of its own, since the step donates its buffers."""
     leaves = trees.flatten(tree)
-    return leaves | {path: jnp.array(start.params[path], leaves[path].dtype) for path in start.params if path in leaves}
+    return trees.unflatten(
+        leaves | {path: jnp.array(x, leaves[path].dtype) for path, x in given.items() if path in leaves}
+    )

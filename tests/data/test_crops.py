@@ -23,6 +23,7 @@ BOX = {"box_px": np.array([60, 40, 120, 80], np.float32)}
 ALIGNED = {
     "landmarks5_px": np.array([[40, 40], [60, 40], [50, 50], [42, 60], [58, 60]], np.float32)  # eyes to mouth: 20 px
 }
+UPSIDE_DOWN = np.array([[40, 60], [60, 60], [50, 50], [42, 40], [58, 40]], np.float32)
 
 
 @pytest.mark.parametrize(
@@ -34,19 +35,23 @@ ALIGNED = {
         ("landmark_box", 1.0, face(**MARKS), (60.5, 30.5, 120.5, 90.5)),
         ("landmark_box", 1.5, face(**MARKS), (45.5, 15.5, 135.5, 105.5)),
         ("box", 1.5, face(**BOX), (45, 15, 135, 105)),
-        ("mtcnn", 1.0, face(**BOX), (60, 30, 120, 90)),
+        ("mtcnn", 1.0, face(**BOX, detector="mtcnn"), (60, 30, 120, 90)),
         ("eyes_mouth", 1.0, face(**ALIGNED), (28.3, 31.3, 72.7, 75.7)),  # side 2.22 × 20 about (50.5, 53.5)
-        ("mtcnn", 1.0, face(**ALIGNED), (28.3, 31.3, 72.7, 75.7)),
+        # The mouth is 20 px below the level eyes, which is 48 of 128: side 53.333. The eyes' middle, (50.5, 40.5) in
+        # pixel edges, is in the middle of the width and 40.5 / 128 of the side below the top.
+        ("lightcnn", 1.0, face(**ALIGNED), (50.5 - 26.6667, 40.5 - 16.875, 50.5 + 26.6667, 40.5 - 16.875 + 53.3333)),
         ("celeba_aligned", 1.0, face(178, 218), (0, 20, 178, 198)),
-        # Hopenet, worked out by hand from deep-head-pose's datasets.py on the box 60, 40, 120, 80 (60 × 40):
-        # x0 = 60 - .4·60 = 36, y0 = 40 - .4·40 = 24, x1 = 120 + .4·84 = 153.6, y1 = 80 + .12·56 = 86.72; 36 24 153 86
-        ("hopenet_aflw2000", 0.0, face(**MARKS), (63.5, 24, 125.5, 86)),
-        # k = .3: x0 = 60 - .18·60 = 49.2, y0 = 40 - .6·40 = 16, x1 = 120 + .18·70.8 = 132.7, y1 = 80 + .18·64 = 91.5
-        ("hopenet_300wlp", 0.3, face(**MARKS), (53, 16, 128, 91)),
+        # Hopenet, worked out by hand from deep-head-pose's datasets.py on the points that the .mat has, counted from 1:
+        # 61, 41, 121, 81 (60 × 40). x0 = 61 - .4·60 = 37, y0 = 41 - .4·40 = 25, x1 = 121 + .4·84 = 154.6,
+        # y1 = 81 + .12·56 = 87.72; 37 25 154 87
+        ("hopenet_aflw2000", 0.0, face(**MARKS), (64.5, 25, 126.5, 87)),
+        # k = .3: x0 = 61 - .18·60 = 50.2, y0 = 41 - .6·40 = 17, x1 = 121 + .18·70.8 = 133.7, y1 = 81 + .18·64 = 92.5
+        ("hopenet_300wlp", 0.3, face(**MARKS), (54, 17, 129, 92)),
         # x0 = 60 - .21·60 = 47.4, y0 = 40 - .35·40 = 26, x1 = 120 + .21·72.6 = 135.2, y1 = 80 + .21·54 = 91.3
         ("hopenet_biwi", 0.0, face(**BOX), (58.5, 26, 123.5, 91)),
-        # Whole pixels are towards zero, as int() has it: 5.5 - .4·60 = -18.5, 3.5 - .4·40 = -12.5, 99.1, 50.22
-        ("hopenet_aflw2000", 0.0, face(**marks(5.5, 3.5, 65.5, 43.5)), (9.5, -12, 71.5, 50)),
+        ("hopenet_mtcnn", 0.0, face(**BOX, detector="mtcnn"), (58.5, 26, 123.5, 91)),
+        # Whole pixels are towards zero, as int() has it: 6.5 - .4·60 = -17.5, 4.5 - .4·40 = -11.5, 100.1, 51.22
+        ("hopenet_aflw2000", 0.0, face(**marks(5.5, 3.5, 65.5, 43.5)), (10.5, -11, 72.5, 51)),
     ],
 )
 def test_golden_boxes(rule, margin, record, box):
@@ -65,7 +70,11 @@ def test_every_rule_has_a_golden_box():
         ("landmark_bx", face(), "unknown crop rule 'landmark_bx'; did you mean 'landmark_box'"),
         ("landmark_box", face(), "one.png has no 68 landmarks, which this crop needs; use 'eyes_mouth' or 'center'"),
         ("eyes_mouth", face(), "one.png has no 5 landmarks"),
-        ("mtcnn", face(), "one.png has no 5 landmarks"),
+        # MTCNN's boxes alone will do: neither the set's own box nor its points stand in for them.
+        ("mtcnn", face(**BOX, **ALIGNED, **MARKS), "one.png has no box of MTCNN; .* 'jfsr data boxes'"),
+        ("hopenet_mtcnn", face(**BOX, **MARKS), "one.png has no box of MTCNN; .* 'jfsr data boxes'"),
+        ("lightcnn", face(), "one.png has no 5 landmarks, which crop 'lightcnn' needs"),
+        ("lightcnn", face(landmarks5_px=UPSIDE_DOWN), "one.png has its mouth above its level eyes"),
         ("box", face(), "one.png has no detector's box"),
         ("hopenet_biwi", face(), "one.png has no detector's box"),
         ("celeba_aligned", face(), "one.png is 200×100, and crop 'celeba_aligned' takes CelebA's 178×218"),
@@ -168,3 +177,127 @@ def test_eyes_mouth_gives_the_landmark_boxes_of_real_faces(shared):
         shifts.append([(x1 - x0 + (other - side) / 2) / side, (y1 - y0 + (other - side) / 2) / side])
     assert abs(np.median(ratios) - 1) < 0.05
     assert np.all(np.abs(np.median(shifts, 0)) < 0.02)
+
+
+# ---- Hopenet's own reading
+
+
+def authors_box(points, *, left, top, right, bottom):
+    """deep-head-pose's datasets.py, line by line: each line reads what the ones before it wrote."""
+    x_min, y_min = min(points[0, :]), min(points[1, :])
+    x_max, y_max = max(points[0, :]), max(points[1, :])
+    x_min -= left * abs(x_max - x_min)
+    y_min -= top * abs(y_max - y_min)
+    x_max += right * abs(x_max - x_min)
+    y_max += bottom * abs(y_max - y_min)
+    return int(x_min), int(y_min), int(x_max), int(y_max)
+
+
+@pytest.mark.parametrize(
+    ("rule", "k", "sides"),
+    [
+        ("hopenet_aflw2000", 0.2, {"left": 0.4, "top": 0.4, "right": 0.4, "bottom": 0.12}),
+        ("hopenet_300wlp", 0.3, {"left": 0.18, "top": 0.6, "right": 0.18, "bottom": 0.18}),
+    ],
+)
+def test_the_box_of_matlabs_points_is_the_authors_and_the_points_on_the_picture_count_from_0(rule, k, sides):
+    rng = np.random.default_rng(3)
+    picture = rng.integers(0, 256, (120, 120, 3), dtype=np.uint8)
+    for _ in range(50):
+        matlab = rng.uniform(20, 100, (2, 68)).astype(np.float32)  # as the .mat has them: the first pixel is 1
+        record = face(120, 120, landmarks_px=(matlab.T - 1.0).astype(np.float32)) | {"image": picture}
+        box = authors_box(matlab.astype(np.float64), **sides)
+        # Hopenet resizes the shorter side of its crop and keeps the centre.
+        width, height = box[2] - box[0], box[3] - box[1]
+        side = min(width, height)
+        got = crops.square(crops.RULES[rule](record, k))
+        assert got == (box[0] + (width - side) / 2, box[1] + (height - side) / 2, side)
+    if (width - side) % 2 == 0 and (height - side) % 2 == 0:
+        x0, y0 = int(got[0]), int(got[1])
+        cut = Image.fromarray(picture).crop(box)
+        cut = cut.crop((x0 - box[0], y0 - box[1], x0 - box[0] + side, y0 - box[1] + side))
+        np.testing.assert_array_equal(
+            crops.crop_record(record, rule=rule, margin=k, size=side)["image"], np.asarray(cut)
+        )
+    moved = crops.crop_record(record, rule=rule, margin=k, size=side)["landmarks_px"]
+    np.testing.assert_allclose(moved, record["landmarks_px"] - np.array(got[:2]), atol=1e-3)
+
+
+# ---- LightCNN's alignment
+
+
+def dotted(points, width, height):
+    """A record with a bright dot of its own colour under each of the five points."""
+    y, x = np.mgrid[:height, :width]
+    image = np.zeros((height, width, 3))
+    for i, (px, py) in enumerate(points):
+        dot = np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * 1.5**2))
+        image[..., i % 3] = np.maximum(image[..., i % 3], 255 * dot)
+    return face(width, height, landmarks5_px=np.array(points, np.float32)) | {"image": np.round(image).astype(np.uint8)}
+
+
+@pytest.mark.parametrize("tilt", [-170, -35, 0, 20, 90])
+@pytest.mark.parametrize("scale", [0.5, 3.0])
+def test_lightcnns_faces_have_level_eyes_in_row_40_and_the_mouth_48_rows_below(tilt, scale):
+    # A turned face: its mouth is not below the middle of its eyes.
+    upright = scale * np.array([[-18, -20], [12, -20], [-9, 0], [-16, 21], [8, 19]])
+    turn = np.deg2rad(tilt)
+    points = upright @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) + np.array([120, 130])
+    got = crops.crop_record(dotted(points.tolist(), 260, 250), rule="lightcnn", size=128)
+    left, right, _, *corners = got["landmarks5_px"]
+    eyes, mouth = (left + right) / 2, np.mean(corners, 0)
+    np.testing.assert_allclose(left[1], right[1], atol=1e-3)
+    np.testing.assert_allclose(eyes, [63.5, 40], atol=1e-3)
+    np.testing.assert_allclose(mouth[1], 88, atol=1e-3)
+    assert left[0] < right[0]
+    bright = got["image"].astype(float)
+    for i, (px, py) in enumerate(got["landmarks5_px"]):  # the picture is turned with its points
+        if 4 <= px < 124 and 4 <= py < 124:
+            y, x = np.mgrid[:128, :128]
+            near = np.hypot(x - px, y - py) < 6
+            weight = bright[..., i % 3] * near
+            np.testing.assert_allclose([(weight * a).sum() / weight.sum() for a in (x, y)], [px, py], atol=0.3)
+
+
+def test_lightcnn_loses_no_pixel_of_the_square_at_the_edge_of_a_picture():
+    record = face(90, 90, landmarks5_px=np.array([[20, 8], [34, 22], [20, 24], [8, 20], [20, 33]], np.float32))
+    record["image"][:] = 255  # a tilted face in the corner: a part of the square lies outside
+    got = crops.crop_record(record, rule="lightcnn", size=128)
+    inside = got["image"][..., 0] > 200
+    # Where each pixel of the square comes from, by the similarity that the eyes' middle and the mouth's fix.
+    eyes, mouth = np.array([27.0, 15.0]), np.array([14.0, 26.5])
+    along = np.array([14.0, 14.0]) / np.hypot(14, 14)  # from eye to eye
+    down = np.array([-along[1], along[0]])
+    pixel = ((mouth - eyes) @ down) / 48
+    y, x = np.mgrid[:128, :128]
+    at = eyes + pixel * ((x[..., None] - 63.5) * along + (y[..., None] - 40) * down)
+    depth = np.minimum(at + 0.5, 89.5 - at).min(-1)  # how deep in the picture, in its pixels
+    assert inside[depth > 1.5].all()
+    assert not inside[depth < -1.5].any()
+    assert 0.2 < inside.mean() < 0.9
+
+
+def test_one_alignment_whatever_the_set():
+    """The same face in a loose crop, in a large picture and small: one result."""
+    points = np.array([[40, 44], [62, 40], [52, 55], [44, 66], [63, 63]], np.float64)
+    reference = None
+    for zoom, shift in ((1.0, 0.0), (1.0, 37.0), (2.0, 11.0)):
+        record = dotted((points * zoom + shift).tolist(), 300, 300)
+        got = crops.crop_record(record, rule="lightcnn", size=128)["landmarks5_px"]
+        reference = got if reference is None else reference
+        np.testing.assert_allclose(got, reference, atol=0.05)
+
+
+# ---- Native low resolution
+
+
+def test_the_native_low_resolution_is_cut_from_the_picture_and_not_from_the_larger_face():
+    rng = np.random.default_rng(4)
+    record = face(60, 60, box_px=np.array([22, 20, 38, 40], np.float32))
+    record["image"] = rng.integers(0, 256, (60, 60, 3), dtype=np.uint8)
+    got = crops.crop_record(record, rule="box", margin=0.8, size=128, low=16)
+    assert got["image"].shape == (128, 128, 3)
+    np.testing.assert_array_equal(got["lr"], record["image"][22:38, 22:38])  # 16 px of the picture, untouched
+    back = records.mirror(got)
+    np.testing.assert_array_equal(back["lr"], got["lr"][:, ::-1])
+    assert "lr" not in crops.crop_record(record, rule="box", margin=0.8)

@@ -74,14 +74,15 @@ def make_recipe(size: int = SIZE, **changes) -> dg.Recipe:
 
 
 @functools.cache
-def applier(scale: int):
+def applier(scale: int, scaled: bool = False):
     """Compiled once per scale and size: a sequential map of apply_recipe over a batch."""
-    return jax.jit(lambda images, recipes: jax.lax.map(lambda a: dg.apply_recipe(*a, scale=scale), (images, recipes)))
+    one = functools.partial(dg.apply_recipe, scale=scale, scaled=scaled)
+    return jax.jit(lambda images, recipes: jax.lax.map(lambda a: one(*a), (images, recipes)))
 
 
-def apply(image, recipe, scale=8):
+def apply(image, recipe, scale=8, *, scaled=False):
     batch = jax.tree.map(lambda a: jnp.asarray(a)[None], (image, recipe))
-    return np.asarray(applier(scale)(*batch)[0])
+    return np.asarray(applier(scale, scaled)(*batch)[0])
 
 
 @functools.cache
@@ -122,16 +123,18 @@ def to_tf(tf, recipe: dg.Recipe) -> dict:
     return {f.name: tf.constant(np.asarray(getattr(recipe, f.name))) for f in dataclasses.fields(recipe)}
 
 
+@pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("scale", [8, 16])
-def test_200_recipes_give_the_same_image_in_tensorflow(tf_module, scale):
+def test_200_recipes_give_the_same_image_in_tensorflow(tf_module, scale, scaled):
     tf, T = tf_module
     n = 100  # at either scale
     recipes = sampler(SIZE, scale)(jax.random.split(jax.random.key(scale), n))
     images = jnp.stack([picture(seed=i) for i in range(n)])
-    ours = np.asarray(applier(scale)(images, recipes))
+    ours = np.asarray(applier(scale, scaled)(images, recipes))
 
     data = tf.data.Dataset.from_tensor_slices((tf.constant(np.asarray(images)), to_tf(tf, recipes)))
-    data = data.map(lambda image, recipe: T.apply_recipe(image, recipe, scale=scale), num_parallel_calls=2)
+    one = functools.partial(T.apply_recipe, scale=scale, scaled=scaled)
+    data = data.map(one, num_parallel_calls=2)
     theirs = np.stack(list(data.as_numpy_iterator()))
 
     assert ours.shape == theirs.shape == (n, SIZE // scale, SIZE // scale, 3)
@@ -189,6 +192,22 @@ def test_tensorflow_sampling_is_a_function_of_the_seed(tf_module):
     np.testing.assert_array_equal(a, b)
     assert a.shape == (4, 4, 3)
     assert np.abs(a - c).max() > 1e-3
+
+
+def test_tensorflow_leaves_the_clean_share_clean_and_the_others_as_they_are(tf_module):
+    tf, T = tf_module
+    image, n = tf.constant(picture(32)), 200
+    many = lambda share: np.stack(
+        list(
+            tf.data.Dataset.range(n)
+            .map(lambda i: T.degrade(image, tf.stack([3, tf.cast(i, tf.int32)]), scale=8, clean_share=share))
+            .as_numpy_iterator()
+        )
+    )
+    none, some = many(0.0), many(0.3)
+    clean = np.abs(some - T.clean_lr(image, scale=8).numpy()).max((1, 2, 3)) == 0
+    assert clean.sum() == pytest.approx(0.3 * n, abs=3 * np.sqrt(0.21 * n))
+    np.testing.assert_array_equal(some[~clean], none[~clean])
 
 
 def test_tensorflow_clean_lr_is_the_same(tf_module):
@@ -275,6 +294,40 @@ def test_kernels_are_cut_to_the_largest_odd_size_of_the_small_image():
     np.testing.assert_allclose(apply(image, empty), np.clip(small, 0, 1), atol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [8, 16])
+def test_scaled_blurs_of_the_small_image_are_as_wide_on_the_face_as_before(scale):
+    order, image = [dg.DOWN, dg.GAUSS, dg.MOTION, dg.NOISE], picture(128)
+    small = pil_resize(image, (128 // scale, 128 // scale), "bicubic")
+    gauss = make_recipe(128, order=order, gauss_on=True, gauss_size=21, gauss_sigma=2.8)
+    width = 2 * -(-10 // scale) + 1
+    expected = np.clip(scipy_gauss(small, width, 2.8 / scale), 0, 1)
+    np.testing.assert_allclose(apply(image, gauss, scale, scaled=True), expected, atol=1e-5)
+    # A path of 2 · scale pixels along a row has half its mass on the pixel itself, a quarter on either side, and more.
+    psf = np.zeros((31, 31))
+    psf[15, 15 - scale // 2 : 16 + scale // 2] = 1 / (2 * (scale // 2) + 1)
+    motion = make_recipe(128, order=order, motion_on=True, motion_psf=psf)
+    shrunk = np.asarray(dg.shrink(motion, scale).motion_psf)
+    assert shrunk.shape == (2 * -(-15 // scale) + 1,) * 2
+    assert shrunk.sum() == pytest.approx(1, abs=1e-6)
+    expected = np.clip(scipy_motion(small, shrunk), 0, 1)
+    np.testing.assert_allclose(apply(image, motion, scale, scaled=True), expected, atol=1e-5)
+    # Before the down-sampling nothing changes.
+    early = make_recipe(128, gauss_on=True, gauss_size=21, gauss_sigma=2.8, motion_on=True, motion_psf=psf)
+    np.testing.assert_array_equal(apply(image, early, scale, scaled=True), apply(image, early, scale))
+
+
+@pytest.mark.parametrize("scale", [8, 16])
+def test_a_shrunk_kernel_keeps_its_mass_and_centre_and_has_its_spread_over_the_scale(scale):
+    psf = np.random.default_rng(4).uniform(size=(31, 31)) ** 4
+    psf /= psf.sum()
+    shrunk = np.asarray(dg.shrink(make_recipe(128, motion_psf=psf), scale).motion_psf, float)
+    moments = lambda k: [(k * np.arange(-(len(k) // 2), len(k) // 2 + 1) ** p).sum() for p in (1, 2)]
+    (mean, square), (small_mean, small_square) = (moments(k.sum(0)) for k in (psf, shrunk))
+    assert small_mean == pytest.approx(mean / scale, abs=1e-6)
+    # Bilinear weights add at most a quarter of a squared pixel.
+    assert square / scale**2 - 1e-6 <= small_square <= square / scale**2 + 0.25
+
+
 def test_a_chain_follows_its_order():
     image, noise = picture(low=0.3, high=0.7), np.random.default_rng(5).normal(size=(SIZE, SIZE, 3))
     psf = np.random.default_rng(1).uniform(size=(15, 15))
@@ -298,6 +351,19 @@ def test_the_image_is_clipped_once_at_the_end():
     recipe = make_recipe(order=[dg.NOISE, dg.GAUSS, dg.MOTION, dg.DOWN], noise_on=True, noise_sigma=0.1, noise=noise)
     unclipped = pil_resize(white + 0.1 * noise, (8, 8), "bicubic")
     np.testing.assert_allclose(apply(white, recipe), np.clip(unclipped, 0, 1), atol=1e-5)
+
+
+def test_the_clean_share_is_clean_and_the_others_are_as_they_were():
+    n = 200
+    hr, positions = jnp.tile(jnp.asarray(picture(32))[None], (n, 1, 1, 1)), jnp.arange(n)
+    key = jax.random.key(2)
+    run = lambda share: np.asarray(
+        jax.jit(functools.partial(dg.degrade, scale=8, scaled=True, clean_share=share))(key, hr, positions)
+    )
+    none, some = run(0.0), run(0.3)
+    clean = np.abs(some - np.asarray(dg.clean_lr(hr, scale=8))).max((1, 2, 3)) < 1e-6
+    assert clean.sum() == pytest.approx(0.3 * n + 0.7 * n / 24, abs=3 * np.sqrt(0.21 * n))
+    np.testing.assert_allclose(some[~clean], none[~clean], atol=1e-6)
 
 
 # --- sampling, sizes, independence ----------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from jfsr import geometry
-from jfsr.data import degrade, misalign, pipeline, records
+from jfsr.data import degrade, heatmaps, misalign, pipeline, records
+from jfsr.data.crops import Cropped
 from jfsr.data.datasets import head_people, head_renderer
 from jfsr.evals import faces
 from jfsr.tables import protocols
@@ -163,9 +164,50 @@ def test_upright_turns_image_landmarks_and_pose_together():
     assert apart[0] < 0.65 * apart[2]
 
 
-def test_a_face_without_landmarks_stays_as_it_is():
+def profile_of(record, *, hidden):
+    """The record as Menpo labels a profile: the landmarks of one side are unknown, and so are the 5 points."""
+    points = record["landmarks_px"].copy()
+    points[np.isin(np.arange(68), heatmaps.LEFT if hidden == "left" else geometry.FLIP_68[list(heatmaps.LEFT)])] = (
+        np.nan
+    )
+    return record | records.landmark_labels(points)
+
+
+@pytest.mark.parametrize(("yaw", "hidden"), [(80.0, "left"), (-80.0, "right")])
+def test_a_profile_is_turned_upright_by_the_side_that_it_shows(yaw, hidden):
+    """39 points, of one eye and one corner of the mouth: before, such a face kept its tilt."""
+    straight = profile_of(head((yaw, 0.0, 0.0)), hidden=hidden)
+    assert np.isnan(straight["landmarks5_px"]).any()
+    tilted = misalign.rotated(straight, 30.0, np.array([63.5, 63.5], np.float32))
+    got = misalign.Upright(Faces([tilted]))[0]
+    eye, corner = (slice(42, 48), 54) if hidden == "left" else (slice(36, 42), 48)
+    eye, corner = got["landmarks_px"][eye].mean(0), got["landmarks_px"][corner]
+    assert abs(eye[0] - corner[0]) < 0.01
+    assert eye[1] < corner[1]
+    # The rest of the tilt is that of the line on a head without any: the two sides of a face differ by a few degrees.
+    nose = got["landmarks_px"][[27, 30]]
+    want = straight["landmarks_px"][[27, 30]]
+    lean = [np.degrees(np.arctan2(*(p[1] - p[0]))) for p in (nose, want)]
+    assert abs(lean[0] - lean[1]) < 5.0
+
+
+def test_a_face_that_does_not_say_how_it_is_tilted_is_left_out_and_counted(folder, caplog):
     record = records.new_record(np.full((8, 8, 3), 7, np.uint8), "bare")
-    assert misalign.Upright(Faces([record]))[0] is record
+    one_eye = record | {"landmarks_px": np.full((68, 2), np.nan, np.float32)}
+    one_eye["landmarks_px"][36:42] = 3.0  # and no corner of the mouth
+    for bad in (record, one_eye):
+        with pytest.raises(
+            records.BadRecord, match="bare has neither two eyes and mouth corners nor those of one side"
+        ):
+            misalign.Upright(Faces([bad]))[0]
+    source = pipeline.open_source(section(folder), upright=True)
+    mixed = Cropped(misalign.Upright(Faces([record, source.source.source[0]])), rule="none", size=128)
+    with caplog.at_level("WARNING"):
+        (batch,) = pipeline.eval_batches(mixed, scale=8, batch=2)
+    assert batch["mask"].sum() == 1
+    mixture = pipeline.Mixture({"only": mixed}, {"only": 1.0}, seed=0, shuffle=False, flip=0.0, jitter=0.0)
+    assert mixture.record(0)["name"] == mixture.record(1)["name"] == source[0]["name"]
+    assert len(mixture.lost) == 1
 
 
 # ---- Pipelines

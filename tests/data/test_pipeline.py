@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from jfsr import geometry
-from jfsr.data import pipeline
+from jfsr.data import operators, pipeline
 
 COUNTS = {"many": 7, "few": 3}
 
@@ -216,7 +216,10 @@ def test_a_record_without_what_its_crop_needs_is_named(data):
         (lambda c: c.sources.many.update({"dir": ""}), "has no folder; give it"),
         (lambda c: c.sources.many.update({"dir": "/nowhere"}), "/nowhere is no folder"),
         (lambda c: c.sources.many.update({"weight": 0.0}), "weights of data.sources must be positive"),
-        (lambda c: c.update({"degradation": "bicubc"}), "data.degradation is 'bicubc'; it can be paper or bicubic"),
+        (
+            lambda c: c.update({"degradation": "bicubc"}),
+            "data.degradation is 'bicubc'; it can be paper or scaled or bicubic",
+        ),
         (lambda c: c.update({"degrade_on": "gpu"}), "data.degrade_on is 'gpu'; it can be host or device"),
         (lambda c: c.sources.__delitem__("many"), "data.sources is empty"),
     ],
@@ -277,3 +280,15 @@ next(pipeline.eval_batches(source, scale=8, batch=2))
 assert "tensorflow" not in sys.modules, "imported"
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_training_and_evaluation_have_the_same_cv2_cubic_low_resolution(data):
+    """JASRNet's tables are scored on it; see tests/data/test_operators.py for what it is."""
+    data.degradation = "cv2_cubic"
+    batch = next(pipeline.train_batches(data, scale=8, batch=2, seed=0))
+    hr = np.round(255 * batch["hr"]).astype(np.uint8)
+    wanted = np.stack([operators.cv2_cubic(face, (16, 16)) for face in hr])
+    np.testing.assert_array_equal(np.round(255 * batch["lr"]).astype(np.uint8), wanted)
+    data.degrade_on = "device"
+    with pytest.raises(ValueError, match=r"data\.degradation=cv2_cubic is made on the host; set"):
+        pipeline.train_batches(data, scale=8, batch=2, seed=0)

@@ -17,7 +17,8 @@ from jfsr.evals.faces import Faces
 from jfsr.tables import protocols, scoring
 from jfsr.tables.protocols import Protocol
 
-NAMES = [*(f"msgan/f{k}" for k in range(6, 16)), "iafsr/f2", "iafsr/f4", "iafsr/f5", "mtun/f3", "jasrnet/f4"]
+NAMES = [*(f"msgan/f{k}" for k in range(6, 16)), "iafsr/f2", "iafsr/f4", "iafsr/f5"]
+NAMES += ["mtun/f3", "mtun/f4", "mtun/f5", "jasrnet/f1", "jasrnet/f4"]
 
 
 # --- by name ----------------------------------------------------------------------------------------------------------

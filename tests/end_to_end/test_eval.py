@@ -184,6 +184,48 @@ def test_another_methods_images_take_the_row_of_ours(evaluate, system, folder, t
     assert "no image for the face 'face2.png'; name each after its face" in done.stderr
 
 
+def test_a_real_rival_restores_the_faces_that_eval_writes(evaluate, folder, tmp_path):
+    """--write-faces, another program, --images: and the score is that of its pictures against the written originals."""
+    pytest.importorskip("torch")
+    options = ["--tables=folder", f"--data={folder}", "--crop=center", "--margin=1", "--scale=8"]
+    done = evaluate(f"--write-faces={tmp_path}/faces", *options)
+    assert done.returncode == 0, done.stderr
+    assert "128 → 16 px by pil_bicubic" in done.stdout
+    assert "left out: " in done.stdout  # the broken picture
+    for kind, side in (("lr", 16), ("hr", 128)):
+        files = sorted((tmp_path / "faces" / kind).iterdir())
+        assert [file.name for file in files] == [f"face{i}.png" for i in range(4)]
+        with Image.open(files[0]) as image:
+            assert image.size == (side, side)
+
+    rival = subprocess.run(
+        [sys.executable, str(ROOT / "examples/rival.py"), str(tmp_path / "faces/lr"), f"--out={tmp_path}/rival"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "4 faces by torch_bicubic" in rival.stdout
+    done = evaluate(f"--images={tmp_path}/rival", *options, "--pose=none", f"--out={tmp_path}/out")
+    assert done.returncode == 0, done.stderr
+    scores = json.loads((tmp_path / "out/summary.json").read_text())["scores"]
+    read = lambda kind, i: np.asarray(Image.open(tmp_path / kind / f"face{i}.png")).astype(float) / 255
+    by_hand = [-10 * np.log10(np.mean((read("rival", i) - read("faces/hr", i)) ** 2)) for i in range(4)]
+    assert scores["ours"]["psnr"]["mean"] == pytest.approx(np.mean(by_hand), abs=1e-3)
+    assert scores["ours"]["psnr"]["mean"] != pytest.approx(scores["bicubic"]["psnr"]["mean"], abs=1e-3)
+
+
+def test_faces_of_two_tables_are_written_to_two_folders(evaluate, folder, tmp_path):
+    options = ["--tables=folder,synthetic-tiny", f"--data={folder}", "--limit=2", "--crop=center", "--scale=16"]
+    done = evaluate(f"--write-faces={tmp_path}/faces", *options, TFDS_DATA_DIR=str(tmp_path / "tfds"))
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "faces/folder/lr").rglob("*.png"))) == 2
+    made = list((tmp_path / "faces/synthetic-tiny/lr").rglob("*.png"))
+    assert len(made) == 2
+    with Image.open(made[0]) as image:
+        assert image.size == (8, 8)
+    done = evaluate(f"--write-faces={tmp_path}/faces", *options, "--checkpoint=x")
+    assert done.returncode == 2
+    assert "--write-faces writes the faces of tables, and --checkpoint has no part in that" in done.stderr
+
+
 def test_a_folder_with_pairs_is_verified(evaluate, system, tmp_path):
     faces_dir = tmp_path / "people"
     faces_dir.mkdir()

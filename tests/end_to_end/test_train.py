@@ -65,6 +65,7 @@ def test_a_run_stopped_by_a_signal_resumes_to_the_straight_runs_end(heads, tmp_p
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     said = finish(start(RUN, straight, heads))
     assert "done: 7 steps" in said
+    assert "4 faces a step, 2 on each device" in said
 
     process = start(RUN, broken, heads)
     deadline = time.monotonic() + 300

@@ -8,7 +8,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 from support.heads import Heads, nearest, restored_heads
 
-from jfsr.data import pipeline
+from jfsr.data import misalign, operators, pipeline
 from jfsr.evals import Context, faces, restoration
 
 
@@ -65,3 +65,36 @@ def test_lines_are_plain_values_one_per_face():
     lines = some.lines("bicubic", {"score": np.arange(6, dtype=np.float32) / 2, "why": list("abcdef")})
     assert lines[2] == {"position": 2, "name": "2.png", "row": "bicubic", "score": 1.0, "why": "c"}
     assert type(lines[2]["score"]) is float
+
+
+def test_the_operator_makes_the_low_resolution_and_the_bicubic_row():
+    """And no other row: what it changes in the score of a system comes from the input alone."""
+    picked, _ = faces.usable(Heads())
+    batches = lambda name: pipeline.eval_batches(picked, scale=8, batch=6, lr_operator=name)
+    (cv2,) = faces.compare(None, batches("cv2_cubic"), lr_operator="cv2_cubic")
+    (pil,) = faces.compare(None, batches("pil_bicubic"))
+    small = operators.cv2_cubic(Heads()[0]["image"], (4, 4))
+    np.testing.assert_array_equal(cv2.lr[0], small)
+    np.testing.assert_array_equal(cv2.images["bicubic"][0], operators.cv2_cubic(small, (32, 32)))
+    np.testing.assert_array_equal(cv2.images["original"], pil.images["original"])
+    assert (cv2.images["bicubic"] != pil.images["bicubic"]).any()
+
+
+def test_what_left_the_picture_is_not_seen():
+    """Moved by 8 of 32 pixels: the first 8 columns of the upright face are lost, and black in the baselines."""
+    moved = misalign.Ranges(rotation_deg=0.0, shift=0.0, zoom=(1.0, 1.0))
+    picked, _ = faces.usable(Heads())
+    (batch,) = pipeline.eval_batches(picked, scale=8, batch=6, ranges=moved)
+    batch["similarity"] = np.tile(np.array([0.0, 1.0, -8.0, 0.0], np.float32), (6, 1))
+    batch["lr"] = np.roll(batch["hr"], -8, axis=2)[:, ::8, ::8]
+    (some,) = faces.compare(lambda batch: batch["hr"], [batch])
+    wanted = np.tile(np.arange(32) >= 8, (32, 1))
+    np.testing.assert_array_equal(some.seen, np.tile(wanted, (6, 1, 1)))
+    assert not some.images["bicubic"][:, :, :8].any()
+    rows = {line["row"]: line for line in restoration.run([some], Context()) if line["name"] == "0.png"}
+    assert rows["bicubic"]["seen"] == 75.0
+    assert rows["bicubic"]["psnr_seen"] > rows["bicubic"]["psnr"] + 0.5
+    right = peak_signal_noise_ratio(some.images["original"][0, :, 8:], some.images["bicubic"][0, :, 8:])
+    np.testing.assert_allclose(rows["bicubic"]["psnr_seen"], right, atol=1e-4)
+    assert rows["ours"]["psnr_seen"] == np.inf
+    assert "psnr_seen" not in restoration.run(list(restored_heads(6)), Context())[0]

@@ -15,6 +15,7 @@ from support.steps import KEY, faces
 from jfsr.data import degrade
 from jfsr.methods import common
 from jfsr.methods.common import Net
+from jfsr.models.msgan import FeatureDiscriminator
 
 
 def test_rate_falls_at_the_fractions():
@@ -33,6 +34,23 @@ def test_keys_differ_by_step_and_purpose_and_not_by_history():
     assert not np.array_equal(draw(1, 0), draw(1, 1))
     assert not np.array_equal(draw(1, 0), draw(2, 0))
     np.testing.assert_array_equal(draw(7, 1), draw(7, 1))
+
+
+def test_statistics_are_averaged_with_the_parameters_and_go_with_them():
+    net = Net(params={"w": jnp.zeros(2)}, stats={"mean": jnp.zeros(2)}, ema={"w": jnp.zeros(2)})
+    net = net.replace(ema_stats={"mean": jnp.zeros(2)})
+    for step, value in enumerate((1.0, 2.0, 4.0)):
+        net = net.replace(params={"w": jnp.full(2, value)}, stats={"mean": jnp.full(2, 10 * value)})
+        net = common.ema(net, 0.5, jnp.int32(step))
+    d = [0.1, 2 / 11, 0.25]  # below 0.5, the start of TensorFlow's schedule
+    want = 0.0
+    for decay, value in zip(d, (1.0, 2.0, 4.0), strict=True):
+        want = decay * want + (1 - decay) * value
+    averaged, raw = common.variables(net), common.variables(net, average=False)
+    np.testing.assert_allclose(averaged["params"]["w"], want, rtol=1e-6)
+    np.testing.assert_allclose(averaged["batch_stats"]["mean"], 10 * want, rtol=1e-6)
+    assert (raw["params"]["w"][0], raw["batch_stats"]["mean"][0]) == (4, 40)
+    assert common.variables(Net(params={"w": 1})) == {"params": {"w": 1}}  # neither average nor statistics
 
 
 def finish(watched, *, grads=0.5, total=2.0, guard=True):
@@ -84,6 +102,77 @@ def test_without_the_guard_nothing_is_thrown_away():
     assert (new.nets["g"].params, new.skipped) == (1, 0)
 
 
+# What MSGAN's D_r is for: features of restored faces that are shifted or too short (Fig. 6).
+GAPS = {"x 0.8": lambda f: 0.8 * f, "x 0.6": lambda f: 0.6 * f, "+ 0.3": lambda f: f + 0.3}
+
+
+def separate(gap, *, joint, steps=250, size=256, batch=32):
+    """D_r's loss and accuracy on new features after some steps, and the generator's gradient along the gap."""
+    module, tx = FeatureDiscriminator(hidden=(32, 32)), common.adam(types.SimpleNamespace(b1=0.9, b2=0.99))
+    spread = 0.5 + jnp.arange(size)[None] / size
+    draw = lambda key: jax.nn.relu(jax.random.normal(key, (batch, size)) + 1.0) * spread
+    net = common.init_net(module, KEY, jnp.zeros((2, size)), tx=tx)
+
+    def pair(key):
+        real, other = (draw(k) for k in jax.random.split(key))
+        return real, gap(other)  # other faces: only the gap tells the two batches apart
+
+    def step(net, key):
+        net, loss, _ = common.update_discriminator(
+            module, net, *pair(key), kind="bce", tx=tx, rate=jnp.float32(3e-3), joint=joint
+        )
+        return net, loss
+
+    def play(net, key):
+        net, losses_d = jax.lax.scan(step, net, jax.random.split(key, steps))
+        real, fake = pair(jax.random.fold_in(key, 1))
+        apply = lambda x: module.apply({"params": net.params, "batch_stats": net.stats}, x, update_stats=False)
+        logits = apply(jnp.concatenate([real, fake])) if joint else jnp.concatenate([apply(real), apply(fake)])
+        right = jnp.concatenate([logits[:batch] > 0, logits[batch:] < 0])
+        push = jax.grad(
+            lambda t: common.adversarial_loss(module, net, fake + t * 1.0, kind="bce", real=real if joint else None)
+        )(jnp.zeros(()))
+        return jnp.mean(losses_d[-50:]), jnp.mean(right), push
+
+    return [float(x[0]) for x in on_devices(1, lambda net, key: play(net, key[0]), net, jax.random.split(KEY, 1))]
+
+
+@pytest.mark.parametrize("gap", GAPS)
+def test_d_r_sees_a_shift_and_a_scale_of_the_features_in_one_call(gap):
+    loss, right, push = separate(GAPS[gap], joint=True)
+    assert loss < 0.5
+    assert right > 0.9
+    assert abs(push) > 1e-3  # and the generator is told: a shift of all its features changes the loss
+
+
+@pytest.mark.parametrize("gap", GAPS)
+def test_in_two_calls_d_r_stays_at_chance(gap):
+    """Why `joint` exists: BatchNorm over each batch apart removes what the two differ in."""
+    loss, right, push = separate(GAPS[gap], joint=False)
+    assert loss > 1.3  # 2 ln 2 = 1.386 is chance
+    assert 0.3 < right < 0.7
+    assert abs(push) < 1e-4
+
+
+def test_one_call_on_many_devices_is_one_call_on_one():
+    module, tx = FeatureDiscriminator(hidden=(8, 8)), common.adam(types.SimpleNamespace(b1=0.9, b2=0.99))
+    net = common.init_net(module, KEY, jnp.zeros((2, 6)), tx=tx)
+    real, fake = jax.random.normal(KEY, (2, 8, 6)) + jnp.arange(2.0)[:, None, None]
+
+    def step(net, real, fake):
+        new, loss, grads = common.update_discriminator(
+            module, net, real, fake, kind="bce", tx=tx, rate=jnp.float32(0.1), joint=True
+        )
+        push = jax.grad(lambda x: common.adversarial_loss(module, net, x, kind="bce", real=real))(fake)
+        return new.stats, jax.lax.pmean(loss, common.AXIS), grads, push
+
+    one, two = on_devices(1, step, net, real, fake), on_devices(2, step, net, real, fake)
+    for a, b in zip(one[:3], two[:3], strict=True):
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x[0], y[0], atol=1e-5), a, b)
+    # Each device has the gradient of its own mean; that over both is half of it.
+    np.testing.assert_allclose(one[3].reshape(8, 6), two[3].reshape(8, 6) / 2, atol=1e-5)
+
+
 @pytest.mark.parametrize("method", ["msgan", "iafsr", "jasrnet"])
 def test_the_device_degrades_as_the_config_says(load_config, method):
     """``data.degradation`` means the same on the device as in tf.data."""
@@ -99,3 +188,11 @@ def test_the_device_degrades_as_the_config_says(load_config, method):
     shapes = jax.eval_shape(functools.partial(common.low_resolution, paper, state), batch, KEY)
     want = jax.eval_shape(functools.partial(degrade.degrade, scale=8), key, batch["hr"], batch["position"])
     assert shapes.shape == want.shape == given.shape
+
+
+def test_the_device_takes_the_scaled_degradation_and_the_clean_share(load_config):
+    config = load_config("msgan", "debug,data.degrade_on=device,scaled,data.clean_share=1.0")
+    assert config.data.degradation == "scaled"
+    batch = {k: jnp.asarray(v) for k, v in faces(config).items() if k != "lr"}
+    got = jax.jit(functools.partial(common.low_resolution, config, common.new_state({})))(batch, KEY)
+    np.testing.assert_allclose(got, degrade.clean_lr(batch["hr"], scale=8), atol=1e-6)

@@ -24,7 +24,7 @@ SMALL = {
     "mtun": "debug,p",
     "jasrnet": "debug,one_stage,model.blocks=1,model.features=2",
     "pose": "debug",
-    "identity": "debug,model.classes=4",
+    "identity": "debug,model.people=(4,)",
     "gate": "debug,scales=(8,)",
 }
 RESTORE = {"msgan", "iafsr", "mtun", "jasrnet"}
@@ -105,7 +105,8 @@ def test_a_step_on_two_devices_and_what_is_scored(load_config, name):
     assert all(np.shape(value) == () and np.isfinite(value) for value in metrics.values())
 
     g = state.nets["g"]
-    assert jax.tree.structure(g.ema) == jax.tree.structure(g.params)  # the average is validated and exported
+    assert jax.tree.structure(g.ema) == jax.tree.structure(g.params)  # the averages are validated and exported
+    assert jax.tree.structure(g.ema_stats) == jax.tree.structure(g.stats)
     variables = {"params": g.params, **({"batch_stats": g.stats} if g.stats else {})}
     scores = jax.eval_shape(functools.partial(method.score, config), variables, frozen, batch)
     assert scores

@@ -27,7 +27,7 @@ def joint(load_config):
 
 def test_joint_step_logs_every_term_of_the_paper(joint):
     *_, metrics = joint
-    terms = {"pixel", "adv", "identity", "pose_adv", "pose_est", "pose_angle", "pose_norm", "total"}
+    terms = {"pixel", "adv", "identity", "pose_adv", "pose_est", "pose_angle", "pose_norm", "total", "norm_beyond"}
     assert {f"g/{term}" for term in terms} | {"d/d_32", "d/d_64", "d/d_128", "d/d_r"} <= set(metrics)
     assert all(np.isfinite(v) for v in metrics.values())
 
@@ -123,9 +123,90 @@ def test_pixel_stage_trains_the_generator_alone_and_lowers_l1(load_config):
         state, metrics = run(state, batch, "pixel")
         first = metrics["g/pixel"] if first is None else first
     assert metrics["g/pixel"] < 0.75 * first, "one batch was not over-fitted"
+    # "stand-alone generator using L_1": of the last stage alone.
+    old, new = start.nets["g"].params, state.nets["g"].params
+    for name in ("rgb_32", "rgb_64"):
+        jax.tree.map(np.testing.assert_array_equal, new[name], old[name])
+    assert np.any(new["rgb_128"]["kernel"] != old["rgb_128"]["kernel"])
     for name in set(state.nets) - {"g"}:
         jax.tree.map(np.testing.assert_array_equal, state.nets[name].params, start.nets[name].params)
     assert np.all(np.isfinite(jax.tree.leaves(state.nets["g"].ema)[0]))
+
+
+def test_networks_and_discriminators_see_sr_as_it_is_stored(joint):
+    """SR is far above 1 everywhere, so all of them see a white face; only L1 sees how far."""
+    _, _, batch, run, start, *_ = joint
+
+    def brighter(by):
+        lift = lambda path, x: x + by if path[0].key.startswith("rgb") and path[-1].key == "bias" else x
+        net = start.nets["g"]
+        net = net.replace(params=jax.tree_util.tree_map_with_path(lift, net.params))
+        return run(start.replace(nets=start.nets | {"g": net}), batch, "joint")
+
+    (after, some), (_, more) = brighter(np.float32(5.0)), brighter(np.float32(9.0))
+    for key, value in some.items():
+        if key in ("g/pixel", "g/total", "g/grad_norm"):
+            continue
+        np.testing.assert_allclose(more[key], value, rtol=1e-5, err_msg=key)
+    np.testing.assert_allclose(more["g/pixel"] - some["g/pixel"], 4.0 * 1.015, rtol=1e-3)
+    assert after.skipped == 0
+
+
+def test_what_sr_is_clipped_for_has_a_gradient_beyond_the_clip(load_config):
+    image = jnp.array([[-0.5, 0.5, 1.5]])[..., None, None]
+    pull = lambda arg: jax.grad(lambda x: jnp.sum(msgan._seen(load_config("msgan", arg), x) ** 2))(image).ravel()
+    np.testing.assert_allclose(pull("debug"), [0, 1, 2])  # 2 x of the clipped
+    np.testing.assert_allclose(pull("debug,loss.clip_sr=False"), [-1, 1, 3])
+
+
+def test_the_share_of_norms_beyond_three_deviations():
+    norm = msgan.Net(params={}, stats={"mu": jnp.array(10.0), "sigma": jnp.array(2.0), "seen": jnp.array(1.0)})
+    features = jnp.zeros((4, 3)).at[:, 0].set(jnp.array([10.0, 15.9, 16.1, 3.9]))
+    assert msgan._beyond(norm, features) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("choice", "wanted"),
+    [
+        ("label", [[10, 20, 30], [np.nan, 0, 0], [120, 0, 0]]),
+        ("reading", [[1, 2, 3], [4, 5, 6], [7, 8, 9]]),
+        ("label_or_reading", [[10, 20, 30], [4, 5, 6], [120, 0, 0]]),
+    ],
+)
+def test_the_target_of_l_est_is_the_label_or_what_the_pose_network_reads_off_hr(load_config, choice, wanted):
+    config = load_config("msgan", f"debug,loss.pose_target={choice}")
+    label = jnp.array([[10.0, 20, 30], [np.nan, 0, 0], [120, 0, 0]])
+    reading = jnp.array([[1.0, 2, 3], [4, 5, 6], [7, 8, 9]])
+    np.testing.assert_array_equal(msgan._pose_target(config, label, reading), np.array(wanted, np.float32))
+    pull = jax.grad(lambda x: jnp.nansum(msgan._pose_target(config, label, x)))(reading)
+    np.testing.assert_array_equal(pull, 0)
+
+
+@pytest.mark.parametrize("key", msgan.CHOICES)
+def test_another_choice_is_refused(load_config, key):
+    config = load_config("msgan", f"debug,{key}=other")
+    with pytest.raises(ValueError, match=rf"{key} is 'other'; it can be {' or '.join(msgan.CHOICES[key])}"):
+        jax.eval_shape(functools.partial(msgan.init, config), KEY, faces(config))
+
+
+def test_the_generator_row_is_the_last_stages_l1_with_the_other_rows_steps_and_rates(load_config):
+    """Table 4: "stand-alone generator just using L_l1"; then "after adding L_l1 at other stages"."""
+    row, others = load_config("msgan", "generator"), load_config("msgan", "joint")
+    assert dict(row.stage_weights) == {"r16": 0, "r32": 0, "r64": 0, "r128": 1}
+    assert {name for name, weight in row.weights.items() if weight and name in others.weights} == {
+        "pixel", "pose_adv", "pose_est", "pose_angle", "pose_norm", "pose_mse",
+    }  # fmt: skip
+    assert row.weights.pose == 0  # the factor of the pose terms
+    assert msgan.stages(row) == msgan.stages(others)
+    assert msgan.needed(row) == ()
+    for step in (0, 199_999, 200_000, 300_001, 399_999):
+        stage = "pixel" if step < 200_000 else "joint"
+        assert msgan._rate(row, jnp.array(step), stage) == msgan._rate(others, jnp.array(step), stage)
+    # What the other heads make is not trained, so it is not shown.
+    small = load_config("msgan", "debug,generator")
+    shapes = jax.eval_shape(functools.partial(msgan.init, small), KEY, faces(small))
+    variables = {"params": jax.tree.map(lambda x: jnp.zeros(x.shape), shapes.nets["g"].params)}
+    assert list(msgan.predict(small, variables, jnp.full((1, 16, 16, 3), 0.5))["stages"]) == [128]
 
 
 @pytest.mark.parametrize(

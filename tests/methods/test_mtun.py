@@ -10,8 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
+from flax import linen as nn
+from support import ROOT
 from support.steps import KEY, Run
 
+from jfsr import config as configs
 from jfsr import losses
 from jfsr.data import degrade, heatmaps
 from jfsr.methods import common, mtun
@@ -20,7 +23,7 @@ from jfsr.models.mtun import MTUNGenerator
 from jfsr.models.stn import SimilaritySTN, sample_similarity
 
 RNG = np.random.default_rng(0)
-TINY = ",model.heb_at=16,model.stacks=2"
+TINY = ",r16,model.stacks=2"
 
 
 def draw(*shape):
@@ -162,12 +165,37 @@ def test_gradients_of_the_sampler_are_finite_differences():
 
 
 def test_sizes_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="multiple of 16, got 24"):
+    with pytest.raises(ValueError, match="side of 16, 32 or 64, got 24"):
         SimilaritySTN().init(KEY, jnp.zeros((1, 24, 24, 3)))
     with pytest.raises(ValueError, match="depth 3 takes maps with a side that is a multiple of 8, got 12"):
         StackedHourglasses(depth=3).init(KEY, jnp.zeros((1, 12, 12, 3)))
-    with pytest.raises(ValueError, match="heb_at must be 16, 32, 64"):
-        MTUNGenerator(heb_at=128).init(KEY, jnp.zeros((1, 16, 16, 3)))
+    for options, said in {
+        ("heb_at", 128): "heb_at must be one of 0, 16, 32, 64, got 128",
+        ("stn_at", 64): "stn_at must be one of 16, 32, got 64",
+        ("skip_connection", "both"): "skip_connection must be one of 'heatmaps', 'autoencoder', 'none', got 'both'",
+        ("heb_at", 16): "with stn_at 32 those of heb_at 16 are not yet turned; give stn_at 16",
+    }.items():
+        with pytest.raises(ValueError, match=said):
+            MTUNGenerator(**dict([options])).init(KEY, jnp.zeros((1, 16, 16, 3)))
+
+
+def test_32_is_the_size_from_which_the_papers_transformer_has_its_80_inputs():
+    """Sec. 3.4: MP2, conv k5s1p0n20, MP2, conv k5s1p0n20, FC 80 -> 20, computed here without any padding."""
+    net, x = SimilaritySTN(), jnp.asarray(draw(2, 32, 32, 6))
+    shapes = jax.eval_shape(net.init, KEY, x)["params"]
+    params = jax.tree.map(lambda leaf: jnp.asarray(0.2 * draw(*leaf.shape)), shapes)
+    assert params["hidden"]["kernel"].shape == (80, 20)
+    y = x
+    for i in (1, 2):
+        y = y.reshape(2, y.shape[1] // 2, 2, y.shape[1] // 2, 2, -1).max((2, 4))
+        kernel, bias = params[f"conv{i}"]["kernel"], params[f"conv{i}"]["bias"]
+        y = jax.lax.conv_general_dilated(y, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        y = jax.nn.relu(y + bias[None, None, None])
+    assert y.shape == (2, 2, 2, 20)
+    fc = lambda y, name: y @ np.asarray(params[name]["kernel"]) + np.asarray(params[name]["bias"])
+    want = fc(np.maximum(fc(np.asarray(y).reshape(2, 80), "hidden"), 0.0), "theta")
+    want[:, 0] = np.tanh(want[:, 0])
+    np.testing.assert_allclose(net.apply({"params": params}, x), want, rtol=1e-4, atol=1e-5)
 
 
 # ---- Variants
@@ -178,6 +206,8 @@ def test_sizes_that_do_not_fit_are_refused():
     [
         ("", {"g", "d"}, ("features",), (4, 2, 64, 64, 4)),
         ("r16", {"g", "d"}, ("features",), (4, 2, 16, 16, 4)),
+        ("no_skip", {"g", "d"}, ("features",), (4, 2, 64, 64, 4)),
+        ("no_autoencoder", {"g", "d"}, ("features",), (4, 2, 64, 64, 4)),
         ("model.heb_at=32,s1", {"g", "d"}, ("features",), (1, 2, 32, 32, 4)),
         ("s3", {"g", "d"}, ("features",), (3, 2, 64, 64, 4)),
         ("p", {"g"}, (), (0, 2, 0, 0, 4)),
@@ -199,12 +229,69 @@ def test_variants_hold_what_they_need(load_config, variant, nets, frozen, maps):
     assert out.maps.shape == maps
 
 
+@pytest.mark.parametrize(("variant", "side"), [("", 32), ("r32", 32), ("r16", 16), ("p", 32)])
+def test_features_are_super_resolved_before_they_are_aligned(load_config, variant, side):
+    """Sec. 3.2: "The upsampling branch firstly super-resolves features of LR input images and then aligns"."""
+    seen = {}
+
+    def note(call, args, kwargs, context):
+        if context.method_name == "__call__":
+            seen.setdefault(context.module.name, args[0].shape[1])
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(note):
+        jax.eval_shape(mtun.generator(load_config("mtun", variant)).init, KEY, jnp.zeros((1, 16, 16, 3)))
+    assert seen["stn"] == side
+    assert list(seen).index("stn") > list(seen).index("conv_32" if side == 32 else "decode")
+    if "heb" in seen:  # and the heatmaps are estimated on aligned features
+        assert list(seen).index("heb") > list(seen).index("stn")
+
+
+def test_the_ablations_of_table_1_lack_one_thing_each(load_config):
+    def of(variant):
+        g = mtun.generator(load_config("mtun", f"debug,r16,s1,model.skip=none,{variant}")).clone(axis_name=None)
+        return g, jax.eval_shape(g.init, KEY, jnp.zeros((1, 16, 16, 3)))
+
+    (full, shapes), (no_skip, without_skip), (_, without_encoder) = of("r16"), of("no_skip"), of("no_autoencoder")
+    # † without the skip connection: the same layers, and the features no longer pass the fusion with the heatmaps.
+    assert jax.tree.map(np.shape, without_skip) == jax.tree.map(np.shape, shapes)
+    variables = jax.tree.map(lambda x: jnp.asarray(np.abs(draw(*x.shape)) * 0.2), shapes)
+    silent = {**variables["params"], "fuse": jax.tree.map(jnp.zeros_like, variables["params"]["fuse"])}
+    lr = jax.random.uniform(KEY, (2, 16, 16, 3))
+    flat = lambda g: np.ptp(np.asarray(g.apply({**variables, "params": silent}, lr, train=False).image[0]), axis=(0, 1))
+    assert flat(full).min() > 0.1
+    # A fusion that gives nothing leaves only what the biases make: alike at every pixel but near the edges.
+    inner = no_skip.apply({**variables, "params": silent}, lr, train=False).image[:, 32:96, 32:96]
+    np.testing.assert_allclose(inner[0], inner[1], rtol=1e-5)
+    # ‡ without the autoencoder: "upsample LR inputs directly".
+    gone = shapes["params"].keys() - without_encoder["params"].keys()
+    assert gone == {"encode1", "encode2", "decode"}
+    assert without_encoder["params"]["up_32"]["kernel"].shape[2] == 3
+
+
+def test_a_run_of_an_earlier_version_keeps_its_network(load_config):
+    old = configs.from_json((ROOT / "tests/support/old_configs/mtun.json").read_text("utf-8"))
+    g = mtun.generator(old)
+    assert (g.autoencoder, g.stn_at, g.skip_connection) == (True, 16, "autoencoder")
+    shapes = jax.eval_shape(g.init, KEY, jnp.zeros((1, 16, 16, 3)))["params"]
+    assert sum(x.size for x in jax.tree.leaves(shapes)) == 2_837_651
+    assert "fuse" not in shapes
+
+
 @pytest.mark.parametrize(
-    ("heb_at", "stacks", "skip"), [(16, 2, "none"), (32, 1, "aligned"), (64, 1, "none"), (0, 1, "none")]
+    "options",
+    [
+        {"heb_at": 16, "stn_at": 16, "stacks": 2},
+        {"heb_at": 32, "stacks": 1, "skip": "aligned"},
+        {"heb_at": 64, "stacks": 1, "skip_connection": "none"},
+        {"heb_at": 64, "stacks": 1, "autoencoder": False},
+        {"heb_at": 32, "stn_at": 16, "stacks": 1, "skip_connection": "autoencoder"},
+        {"heb_at": 0},
+    ],
 )
-def test_every_parameter_has_a_gradient(heb_at, stacks, skip):
+def test_every_parameter_has_a_gradient(options):
     """Away from the start, where the transformer's last layer is zero and nothing reaches the layers before it."""
-    g = MTUNGenerator(widths=(6, 6, 6, 6, 6), heb_at=heb_at, stacks=stacks, heb_features=4, skip=skip, axis_name=None)
+    g = MTUNGenerator(widths=(6, 6, 6, 6, 6), heb_features=4, axis_name=None, **options)
     lr = jax.random.uniform(KEY, (2, 16, 16, 3))
     shapes = jax.eval_shape(g.init, KEY, lr)
 
@@ -268,7 +355,7 @@ def test_steps_move_every_parameter_of_both_networks(trained):
     late = []
     for name in states[0].nets:
         # Average and statistics too.
-        for kind in ("params", "stats", "ema"):
+        for kind in ("params", "stats", "ema", "ema_stats"):
             pairs = [jax.tree_util.tree_leaves_with_path(getattr(s.nets[name], kind)) for s in (states[0], *states[1:])]
             for (path, old), *after in zip(*pairs, strict=True):
                 where = f"{name}.{kind}{jax.tree_util.keystr(path)}"

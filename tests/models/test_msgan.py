@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from support.networks import FAST_KEY, KEY, drawn, image, nonzero_everywhere, on_devices
 
-from jfsr.models.msgan import FeatureDiscriminator, MSGANGenerator, PatchDiscriminator, strides_for
+from jfsr.models.msgan import FeatureDiscriminator, MSGANGenerator, PatchDiscriminator, map_side, receptive_field
 
 SMALL = {"features": 8, "growth": 4}
 WIDTHS = (4, 4, 6, 6)
@@ -117,12 +117,18 @@ def test_bfloat16_computes_in_bfloat16_and_returns_float32(small):
         (16, (2, 1, 1, 1, 1), 4, 28),
         (32, (2, 2, 1, 1, 1), 5, 46),
         (64, (2, 2, 2, 1, 1), 6, 70),
-        (128, (2, 2, 2, 2, 2), 4, 94),
+        (128, (2, 2, 2, 1, 1), 14, 70),
+        (128, (2, 2, 2, 2, 2), 4, 94),  # as before strides stood in the config
     ],
 )
-def test_patch_map_and_receptive_field(size, strides, side, field):
-    assert strides_for(size, 5) == strides
-    net = PatchDiscriminator(size=size, widths=(2, 2, 2, 2), axis_name=None)
+def test_patch_map_and_receptive_field(load_config, size, strides, side, field):
+    assert (map_side(size, strides), receptive_field(strides)) == (side, field)
+    if field < 94:  # the default of the module and of the config
+        assert load_config("msgan").disc.strides[f"r{size}"] == strides
+        default = PatchDiscriminator(size=size, widths=(2, 2, 2, 2), axis_name=None)
+        shape = jax.eval_shape(lambda x: default.init_with_output(KEY, x)[0], jnp.zeros((1, size, size, 3))).shape
+        assert shape == (1, side, side)
+    net = PatchDiscriminator(size=size, widths=(2, 2, 2, 2), strides=strides, axis_name=None)
     shape = jax.eval_shape(lambda x: net.init_with_output(KEY, x)[0], jnp.zeros((3, size, size, 3))).shape
     assert shape == (3, side, side)
     # The pixels that change the middle logit of a large image are a square with the side of the receptive field.
@@ -137,6 +143,16 @@ def test_patch_map_and_receptive_field(size, strides, side, field):
     rows, cols = jnp.any(footprint[0] != 0, (1, 2)), jnp.any(footprint[0] != 0, (0, 2))
     for used in (np.flatnonzero(rows), np.flatnonzero(cols)):
         assert used[-1] - used[0] + 1 == len(used) == field
+
+
+@pytest.mark.parametrize(
+    ("size", "strides", "says"),
+    [(128, (2, 2, 2, 1), "takes 5 strides"), (16, (2, 2, 2, 2, 2), "leave no map of an image of 16 pixels")],
+)
+def test_strides_that_do_not_fit_are_refused(size, strides, says):
+    net = PatchDiscriminator(size=size, widths=(2, 2, 2, 2), strides=strides, axis_name=None)
+    with pytest.raises(ValueError, match=says):
+        jax.eval_shape(net.init, KEY, jnp.zeros((1, size, size, 3)))
 
 
 @pytest.fixture(scope="module")

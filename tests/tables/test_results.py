@@ -12,6 +12,7 @@ from jfsr.metrics import Interval
 from jfsr.tables import columns, protocols, results, summary
 from jfsr.tables.printed import Printed
 from jfsr.tables.protocols import Protocol
+from jfsr.tables.variants import Claim
 
 LFW = protocols.choose("iafsr/t1-lfw", {"scale": 8, "identity": "lightcnn9", "dir": "x"})
 
@@ -58,8 +59,8 @@ def test_paper_table_puts_ours_and_the_difference_below_the_printed_row(lines):
         printed("Ours", "ours", 16, 9.0),
     )
     protocol = Protocol("t", "test", "folder", scale=8, paper=paper, networks=(("pose", "hopenet"),))
-    means, joint = summary.summarize(lines, columns.shown("rgb")), frozenset({"joint"})
-    table = results.paper_table(means, protocol, variants=joint)
+    means, joint = summary.summarize(lines, columns.shown("rgb")), Claim(frozenset({"joint"}))
+    table = results.paper_table(means, protocol, claim=joint)
     assert table.head == ["", "", "yaw °", "MAE °", "PSNR", "SSIM", "n"]
     assert [row[:2] for row in table.body] == [
         ["Bicubic ×8", "paper"], ["", "ours"], ["", "Δ"], ["SRGAN ×8", "paper"], ["Generator ×8", "paper"],
@@ -68,9 +69,46 @@ def test_paper_table_puts_ours_and_the_difference_below_the_printed_row(lines):
     assert table.body[0][2:] == ["11.00", "11.00", "22.00", "0.500", ""]
     assert table.body[1][2:] == ["10.00", "12.00", "21.00", "0.525", "2 / 3"]
     assert table.body[2][2:] == ["-1.00", "+1.00", "-1.00", "+0.025", ""]
-    facts = results.of_lines(lines, protocol, CONTEXT, variants=joint).facts
+    facts = results.of_lines(lines, protocol, CONTEXT, claim=joint).facts
     assert "The paper's pose network is hopenet; here it is none" in facts
-    assert "need — Generator ×8: a run of the variant 'generator'; Gate ×8: --gate; Ours ×16: a ×16 system" in facts[-1]
+    assert "need — Generator ×8: a run of the paper's configuration 'generator'; Gate ×8: --gate; Ours ×16" in facts[-1]
+
+
+def test_a_run_that_is_not_the_papers_stands_below_the_printed_rows_and_says_why(lines):
+    paper = (printed("Bicubic", "bicubic", 8, 11.0), printed("Ours", "ours", 8, 5.0, variant="joint"))
+    protocol = Protocol("t", "test", "folder", scale=8, paper=paper, extra=("psnr",))
+    why = "Not the paper's configuration (nearest: 'joint'): model.features 32 (paper 64)"
+    result = results.of_lines(lines, protocol, CONTEXT, claim=Claim(why=why))
+    table = result.tables["Beside the paper"]
+    assert table.head == ["", "", "yaw °", "MAE °", "PSNR", "n"]
+    assert [row[:2] for row in table.body] == [
+        ["Bicubic ×8", "paper"], ["", "ours"], ["", "Δ"], ["Ours ×8", "paper"],
+        ["Ours: not the paper's configuration", "ours"],
+    ]  # fmt: skip
+    assert table.body[-1][2:] == ["4.00", "6.00", "25.00", "2 / 3"]
+    assert why in result.facts
+    assert "Ours ×8: a run of the paper's configuration 'joint'" in result.facts[-1]
+
+
+def test_a_system_whose_row_is_not_printed_is_an_extra_row(lines):
+    """As the ungated system in MSGAN's Table 1, whose 'Ours' is the gated one."""
+    gated = [{**line, "row": "ours+gate"} for line in lines if line["row"] == "ours"]
+    paper = (printed("Ours", "ours+gate", 8, 5.0, variant="joint"),)
+    protocol = Protocol("t", "test", "folder", scale=8, paper=paper)
+    means = summary.summarize(lines + gated, columns.shown("rgb"))
+    table = results.paper_table(means, protocol, claim=Claim(frozenset({"joint"})))
+    assert [row[:2] for row in table.body] == [
+        ["Ours ×8", "paper"], ["", "ours"], ["", "Δ"], ["Ours: beside no printed row", "ours"],
+    ]  # fmt: skip
+
+
+def test_the_bicubic_row_is_checked_against_the_papers(lines):
+    paper = (printed("Bicubic", "bicubic", 8, 11.0, psnr=22.0, ssim=0.5),)
+    protocol = Protocol("t", "test", "folder", scale=8, paper=paper, residual="The crop is ours")
+    facts = results.of_lines(lines, protocol, CONTEXT).facts
+    said = "The bicubic row, ours − paper: yaw ° -1.00, MAE ° +1.00, PSNR -1.00, SSIM +0.025. The crop is ours"
+    assert said in facts
+    assert not any("bicubic row" in fact for fact in results.of_lines(lines, SYNTHETIC, CONTEXT).facts)
 
 
 def test_relative_tables_show_the_gap_to_the_same_networks_originals(lines):
@@ -101,14 +139,20 @@ def test_pairs_are_in_percent_with_the_papers_rows_beside_them(monkeypatch):
     rates = {"ours": pair_scores(0.9), "original": pair_scores(0.99), "bicubic": pair_scores(0.8)}
     monkeypatch.setattr(verification, "scores", lambda lines: rates)
     lines = [{"row": row, "dropped": ""} for row in rates]
-    result = results.of_lines(lines, LFW, Context(), variants=frozenset({"proposed"}))
+    result = results.of_lines(lines, LFW, Context(), claim=Claim(frozenset({"proposed"})))
     scores = result.tables["Scores"]
-    assert scores.head == ["", "accuracy %", "AUC", "EER %", "TAR % at FAR 1 %", "n"]
-    assert scores.body[2] == ["Ours", "90.00 [89.02, 90.98]", "0.9000 [0.8500, 0.9500]", "10.00", "60.00", "100"]
+    assert scores.head == ["", "accuracy %", "AUC", "EER %", "100 − EER %", "TAR % at FAR 1 %", "n"]
+    cells = ["90.00 [89.02, 90.98]", "0.9000 [0.8500, 0.9500]", "10.00", "90.00", "60.00", "100"]
+    assert scores.body[2] == ["Ours", *cells]
+    # The paper's ACC is 100 − EER; the ten-fold accuracy stands beside it, without a number of the paper's.
+    assert result.tables["Beside the paper"].head[2:6] == [
+        "100 − EER %", "TAR % at FAR 1 %", "TAR % at FAR .1 %", "accuracy %",
+    ]  # fmt: skip
     beside = result.tables["Beside the paper"].body
-    assert beside[0][:3] == ["Bicubic ×8", "paper", "87.56"]
-    assert beside[1][:3] == ["", "ours", "80.00"]
-    assert ["Proposed ×8", "paper", "98.46", "83.73", "70.67", ""] in beside
+    assert beside[0][:6] == ["Bicubic ×8", "paper", "87.56", "32.10", "15.83", "–"]
+    assert beside[1][:6] == ["", "ours", "90.00", "60.00", "–", "80.00"]
+    assert ["Proposed ×8", "paper", "98.46", "83.73", "70.67", "–", ""] in beside
+    assert any("do not fit one set of 3,000 + 3,000 pairs" in fact for fact in result.facts)
     assert "too few" in result.facts
     assert any("40 pairs of one person, 60 of two; 2 dropped" in fact for fact in result.facts)
     assert not any("identity network is" in fact for fact in result.facts)
@@ -119,7 +163,7 @@ def test_ranks_are_shares_of_the_probes():
         {"row": m, "identity": i % 2, "correct": int(i < k)} for m, k in (("bicubic", 1), ("ours", 3)) for i in range(4)
     ]
     protocol = protocols.choose("iafsr/t1-celeba", {"scale": 8})
-    result = results.of_lines(lines, protocol, Context(), variants=frozenset({"sr_angle"}))
+    result = results.of_lines(lines, protocol, Context(), claim=Claim(frozenset({"sr_angle"})))
     assert [row[0] for row in result.tables["Scores"].body] == ["Bicubic", "Ours"]
     assert result.tables["Scores"].body[1][1].startswith("75.00 [")
     assert result.facts[0] == "4 probes of 2 people"

@@ -43,6 +43,8 @@ def test_a_gallery_of_originals_names_the_restored_probes(tmp_path):
     assert scored.result.summary["ours"]["rank1"].mean == pytest.approx(100 / 3)
     assert scored.result.summary["bicubic"]["rank1"].n == 6
     assert "6 probes of 3 people" in scored.result.facts
+    assert "Not the paper's configuration: no run of ours, so nothing is known of its training" in scored.result.facts
+    assert scored.result.tables["Beside the paper"].body[-1][0] == "Ours: not the paper's configuration"
     with pytest.raises(ValueError, match=r"nobody in .* has more than 25 faces"):
         scoring.score(system, scoring.Networks({"identity": (colours, grey)}), protocol)
 

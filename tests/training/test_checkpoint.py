@@ -245,6 +245,37 @@ def test_networks_that_do_not_fit_are_listed(tmp_path):
         reopened(tmp_path / "run", fresh.replace(nets={**fresh.nets, "g": g}))
 
 
+def test_a_checkpoint_without_averaged_statistics_starts_their_average_at_the_raw_ones(tmp_path):
+    """Those of earlier versions: parameters were averaged, statistics were not."""
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: rng.normal(size=shape).astype(np.float32)
+    old = new_state(3)
+    stats = {"norm": {"mean": draw(4), "var": draw(4)}}
+    g = old.nets["g"].replace(stats=stats)
+    saved(tmp_path / "run")
+    manager = checkpoint.open_manager(tmp_path / "run", run_config())
+    checkpoint.save(manager, old.replace(nets={**old.nets, "g": g}), wait=True)
+    manager.close()
+    assert not any("ema_stats" in name for name in runs.stored_arrays(tmp_path / "run" / "checkpoints" / "3"))
+    assert_same(runs.load_variables(tmp_path / "run")[0], {"params": g.ema, "batch_stats": stats})
+
+    zeros = jax.tree.map(np.zeros_like, stats)
+    fresh = new_state(seed=9)
+    fresh = fresh.replace(nets={**fresh.nets, "g": fresh.nets["g"].replace(stats=zeros, ema_stats=zeros)})
+    state = reopened(tmp_path / "run", fresh)
+    assert_same(state.nets["g"], g.replace(ema_stats=stats))
+    assert not np.shares_memory(state.nets["g"].ema_stats["norm"]["mean"], state.nets["g"].stats["norm"]["mean"])
+
+    moved = state.nets["g"].replace(ema_stats=jax.tree.map(lambda x: x + 1, stats))
+    manager = checkpoint.open_manager(tmp_path / "run", run_config())
+    checkpoint.save(manager, state.replace(step=np.int32(4), nets={**state.nets, "g": moved}), wait=True)
+    manager.close()
+    net, _ = runs.load_net(tmp_path / "run")
+    assert_same(net["ema_stats"], moved.ema_stats)
+    assert_same(runs.load_variables(tmp_path / "run")[0], {"params": g.ema, "batch_stats": moved.ema_stats})
+    assert_same(runs.load_variables(tmp_path / "run", ema=False)[0], {"params": g.params, "batch_stats": stats})
+
+
 # Orbax leaves the failed reads of the other arrays to the garbage collector, which complains whenever it comes by;
 # so it is called inside the test.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

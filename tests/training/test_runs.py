@@ -52,7 +52,7 @@ def test_load_net_gives_one_network_without_its_optimizer(tmp_path):
     net, step = runs.load_net(tmp_path / "run", step=1)
     assert step == 1
     wanted = new_state(1, seed=1).nets["g"]
-    assert_same(net, {"params": wanted.params, "stats": {}, "ema": wanted.ema})
+    assert_same(net, {"params": wanted.params, "stats": {}, "ema": wanted.ema, "ema_stats": {}})
     net, _ = runs.load_net(tmp_path / "run", net="d_64")
     assert_same(net["stats"], new_state(2, seed=2).nets["d_64"].stats)
     assert net["ema"] == {}

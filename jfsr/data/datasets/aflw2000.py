@@ -1,7 +1,8 @@
 """AFLW2000-3D in its official layout: ``image00002.jpg`` beside ``image00002.mat`` (Zhu et al., CVPR 2016).
 
 Each ``.mat`` has ``Pose_Para`` (pitch, yaw, roll in radians) and ``pt3d_68`` [3, 68] with x and y in pixels of the
-image, counted from 1 as in Matlab. The points come from a fitted 3-D face: hidden ones have coordinates too and count
+image, counted from 1 as in Matlab; landmarks are counted from 0 here, and Hopenet's crop counts from 1 again, as its
+code does. The points come from a fitted 3-D face: hidden ones have coordinates too and count
 as visible. Angles are kept as the authors give them, also beyond ±99°. The papers filter them by
 :func:`jfsr.geometry.pose_in_range`, which 1,969 of the 2,000 faces pass.
 """

@@ -14,7 +14,8 @@ recording 12); the papers' tables do not correct this.
 
 ``box_px`` is not a detector's box, because the set has none: it has the size ``FACE_MM`` around the head's centre, as
 seen by the colour camera. DEVIATES: Hopenet uses Dockerface's boxes, which follow a face that is turned away from the
-head's centre, and lists only 15,667 of the 15,678 frames. Usual crop: ``hopenet_biwi``.
+head's centre, and lists only 15,667 of the 15,678 frames. Usual crops: ``hopenet_biwi``; ``hopenet_mtcnn``, the same
+around the boxes that ``jfsr data boxes biwi`` finds.
 """
 
 from __future__ import annotations
@@ -152,4 +153,5 @@ SPEC = Official(
     counts={"full": 15_678},
     scan=scan,
     read=read,
+    points=False,
 )

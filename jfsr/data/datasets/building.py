@@ -115,6 +115,10 @@ class Built:
         """How many faces there are."""
         return f"{self.name}, {len(self)} faces"
 
+    def identities(self) -> list[int]:
+        """The identity number of every face, without decoding pictures; -1 = unknown."""
+        return [int(self._data[index]["identity"]) for index in range(len(self))]
+
     def pairs(self) -> list[Pair]:
         """The official pairs that were built with the set; ValueError if there were none."""
         if not self._pairs.exists():

@@ -11,8 +11,8 @@
 
 Kaggle's copy can be read too: its lists are ``.csv`` with one header line ``image_id,…``, and it has no identities.
 
-Usual crop: ``celeba_aligned``. IAFSR's identification uses split ``full``, which has 3,661 people with more than 25
-pictures; ``test`` has only about 1,000.
+Usual crops: ``celeba_aligned``; ``lightcnn`` for IAFSR. IAFSR's identification uses split ``full``, which has 3,661
+people with more than 25 pictures; ``test`` has only about 1,000.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from 1, and the path relative to ``Protocol``: ``1 ../Data/Images/001/frontal/01
 frontal pictures.
 
 ``Data/Fiducials`` (30 points per picture, one line ``x,y`` each) is not read, because no source that we have says which
-point is which. DEVIATES: papers find and align faces by MTCNN; without points, the usual crop is ``center``, margin 1:
-the centre square of a picture that the authors cut around the head.
+point is which. Usual crops: ``center``, margin 1, the centre square of a picture that the authors cut around the head;
+``lightcnn`` by MTCNN's five points, which ``jfsr data boxes cfp`` finds.
 """
 
 from __future__ import annotations
@@ -130,5 +130,6 @@ SPEC = Official(
     counts={"full": 7000, "frontal": 5000, "profile": 2000},  # 500 people × (10 + 4)
     scan=scan,
     read=read,
+    points=False,
     pairs=pairs_of_split,
 )

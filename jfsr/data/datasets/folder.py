@@ -8,6 +8,8 @@
     x0 y0 … x67 y67                 pixels of that image, iBUG order; or
     x0 y0 … x4 y4                   left eye, right eye, nose, mouth corners; the viewer's left first
 
+A folder of faces without landmarks may hold an ``mtcnn.csv`` (:mod:`jfsr.data.boxes`), for crops that need them.
+
 Images are ordered by their paths. Any mode that Pillow decodes is read as 8-bit RGB, see :mod:`jfsr.data.images`; EXIF
 rotation is applied, and landmarks refer to the rotated image. A file that cannot be read is skipped, counted and
 listed with its reason. A fault in the labels is an error with its line number.
@@ -70,6 +72,11 @@ class Folder:
         if not self.files:
             why = f"; {len(self.skipped)} skipped, e.g. {self.skipped[0]}" if self.skipped else ""
             raise ValueError(f"{dir} holds no image that can be read ({', '.join(sorted(SUFFIXES))}){why}")
+
+    @property
+    def has_points(self) -> bool:
+        """Whether any image is labelled with landmarks."""
+        return any(len(row["landmarks"]) for row in self.labels.values())
 
     def __len__(self) -> int:
         """Number of images."""

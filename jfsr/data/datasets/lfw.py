@@ -12,8 +12,8 @@ The lists lie in the root or beside it:
   person and 300 lines ``name1 i name2 j`` for two. ``pairsDevTrain.txt``, ``pairsDevTest.txt``, View 1: line 1 is
   ``n``, then n lines for one person and n for two.
 
-DEVIATES: IAFSR finds and aligns faces by MTCNN; LFW has no landmarks, so the usual crop is ``center``, margin 144/250,
-of deep-funneled pictures, whose eyes are level already.
+LFW has no boxes and no landmarks. Usual crops: ``center``, margin 144/250, of deep-funneled pictures, whose eyes are
+level already; ``lightcnn`` by MTCNN's five points, which ``jfsr data boxes lfw`` finds.
 """
 
 from __future__ import annotations
@@ -196,5 +196,6 @@ SPEC = Official(
     counts={"full": 13_233, "view1_train": 9_525, "view1_test": 3_708},
     scan=scan,
     read=read,
+    points=False,
     pairs=pairs,
 )

@@ -75,6 +75,8 @@ class Official:
         default.
       scan: (root, split) -> the listed faces. It must be cheap and open no picture. ValueError names a missing file.
       read: (root, entry) -> labels of a record, without ``image`` and ``name``; BadRecord names the file and the rule.
+      points: whether its labels have the five points. Without them, crops by five points read MTCNN's, see
+        :mod:`jfsr.data.boxes`.
       region: None: the picture is kept as it is. A number r: only a square of r box sides around ``box_px`` is kept,
         for pictures with many faces; the labels move with it.
       pairs: (root, split) -> the split's official pairs of faces for verification, by the records' names; ValueError
@@ -89,6 +91,7 @@ class Official:
     counts: dict[str, int]
     scan: Callable[[pathlib.Path, str], Split]
     read: Callable[[pathlib.Path, Entry], dict[str, Any]]
+    points: bool = True
     region: float | None = None
     pairs: Callable[[pathlib.Path, str], list[Pair]] | None = None
 

@@ -94,4 +94,5 @@ SPEC = Official(
     counts={"full": 15 * 2 * POSES, "series1": 15 * POSES, "series2": 15 * POSES},
     scan=scan,
     read=read,
+    points=False,
 )

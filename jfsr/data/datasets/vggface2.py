@@ -13,8 +13,7 @@ DEVIATES: IAFSR draws its 22 at random and does not say which; ours are those wh
 A scan reads every line of both files and lists each person's folder once. For 300,000 faces it took 3.0 s and 350 bytes
 per face; ``train`` needs half a minute and 1.1 GB. Pictures are not cut: they are crops already.
 
-Usual crop: ``eyes_mouth``, margin 1.2: 48 of 128 pixels between eyes and mouth, as in LightCNN's alignment.
-DEVIATES: LightCNN's eyes are level and at row 40; ours are at row 33, and keep the face's tilt unless turned upright.
+Usual crop: ``lightcnn``, LightCNN's alignment by these points.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ Landmarks are ``pts_3d``, the kind that AFLW2000-3D has: hidden points have coor
 the same ``pt2d`` in every pose of a photograph (3DDFA's issues 192 and 227). It is recognised by its first faces, and
 its ``pt2d`` are not used.
 
-Usual crop: ``hopenet_300wlp``. DEVIATES: Hopenet takes the box of ``pt2d``; ours is the box of the landmarks above.
+Usual crop: ``hopenet_300wlp``, which counts the points from 1 as Hopenet's code does. DEVIATES: Hopenet takes the box
+of ``pt2d``; ours is the box of the landmarks above.
 """
 
 from __future__ import annotations

@@ -11,6 +11,10 @@ Every box is a face, ``0--Parade/NAME.jpg`` and ``…#2``, numbered as listed. A
 has no width or height, or is under ``MIN_PX`` pixels wide or high. This drops more than half of the faces; below 16
 pixels they are smaller than the 16×16 input of the networks. A square of ``REGION`` box sides around the face is kept.
 Usual crop: ``box``, margin 1.3. Poses, landmarks and identities are not labelled.
+
+Splits ``val_16px`` and ``val_8px`` are the small faces of ``val``: those whose box is 16 to 24, or 8 to 12 pixels on
+its longer side, about as large as the 16×16 and 8×8 inputs. Their low resolution is real: it is cut from the picture as
+it is (``low`` of :mod:`jfsr.data.crops`), not made from a larger face. Other boxes are not counted there.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ import numpy as np
 from jfsr.data.datasets.official import Entry, Official, Split
 
 MIN_PX = 16
+SMALL_PX = {"val_16px": (16, 24), "val_8px": (8, 12)}  # the longer side of a box, both ends included
 REGION = 3.0
 NUMBERS = 10  # numbers in the line of a face: four of the box, six marks
 INVALID = 7  # index of the mark "invalid"
@@ -34,36 +39,39 @@ Face = tuple[int, ...]
 
 def scan(root: pathlib.Path, split: str) -> Split:
     """The boxes of a list, in its order."""
-    file = next((p for p in (root / "wider_face_split", root) if (p / _list(split)).is_file()), None)
+    half, small = split.partition("_")[0], SMALL_PX.get(split)
+    file = next((p for p in (root / "wider_face_split", root) if (p / _list(half)).is_file()), None)
     if file is None:
-        raise FileNotFoundError(f"no {_list(split)} in {root / 'wider_face_split'} or {root}")
-    images = root / f"WIDER_{split}" / "images"
+        raise FileNotFoundError(f"no {_list(half)} in {root / 'wider_face_split'} or {root}")
+    images = root / f"WIDER_{half}" / "images"
     if not images.is_dir():
         raise FileNotFoundError(f"no folder {images}")
     present = {item.name: set(os.listdir(item)) for item in images.iterdir() if item.is_dir()}
     entries, dropped, empty = [], [], 0
-    for picture, faces in read_boxes(file / _list(split)):
+    for picture, faces in read_boxes(file / _list(half)):
         event, _, name = picture.partition("/")
         missing = name not in present.get(event, ())
         empty += not faces
         for number, face in enumerate(faces, 1):
+            if small and not small[0] <= max(face[2:4]) <= small[1]:
+                continue
             label = picture if number == 1 else f"{picture}#{number}"
-            rule = "no such picture" if missing else rule_of(face)
+            rule = "no such picture" if missing else rule_of(face, min_px=1 if small else MIN_PX)
             if rule:
                 dropped.append((label, rule))
             else:
-                entries.append(Entry(label, f"WIDER_{split}/images/{picture}", data=face[:4]))
+                entries.append(Entry(label, f"WIDER_{half}/images/{picture}", data=face[:4]))
     return Split(entries, dropped, [f"{empty:,} pictures have no face"] if empty else [])
 
 
-def rule_of(face: Face) -> str:
+def rule_of(face: Face, *, min_px: int = MIN_PX) -> str:
     """The rule by which a face is dropped, '' for a face that is kept."""
     width, height = face[2:4]
     if face[INVALID]:
         return "marked invalid"
     if min(width, height) <= 0:
         return "box without width or height"
-    return f"box under {MIN_PX} pixels" if min(width, height) < MIN_PX else ""
+    return f"box under {min_px} pixels" if min(width, height) < min_px else ""
 
 
 def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
@@ -96,8 +104,8 @@ def read_boxes(file: pathlib.Path) -> Iterator[tuple[str, list[Face]]]:
         yield picture, faces if count else []
 
 
-def _list(split: str) -> str:
-    return f"wider_face_{split}_bbx_gt.txt"
+def _list(half: str) -> str:
+    return f"wider_face_{half}_bbx_gt.txt"
 
 
 SPEC = Official(
@@ -110,8 +118,9 @@ SPEC = Official(
     ),
     release="1.0.0",
     # Numbers of boxes, in 12,880 and 3,226 pictures.
-    counts={"train": 159_424, "val": 39_708},
+    counts={"train": 159_424, "val": 39_708, **dict.fromkeys(SMALL_PX, 0)},
     scan=scan,
     read=read,
+    points=False,
     region=REGION,
 )

@@ -78,7 +78,7 @@ def _instead(protocol: Protocol, dataset: str) -> Protocol:
     table = protocols.TABLES.get(ANY[dataset] + kind)
     if table is None:
         raise ValueError(f"--data={dataset}: it has no pairs of faces, which {protocol.name} needs")
-    taken = ("dataset", "split", "crop", "margin", "faces", "normaliser", "misalign")
+    taken = ("dataset", "split", "crop", "margin", "faces", "normaliser", "misalign", "lr_operator")
     return dataclasses.replace(protocol, **{k: getattr(table, k) for k in taken})
 
 
@@ -130,9 +130,12 @@ def draw(
     fields: dict[str, Any] = {"scale": systems[OURS].scale, "identity": ""}
     if net:
         fields[net[0].kind] = net[0].name
+    usual = figure(name).protocol
+    if (protocol.dataset, protocol.split) == (usual.dataset, usual.split):
+        usual = protocols.replace(usual, {"split": figure(name).split_of_scale.get(systems[OURS].scale)})
+        fields["split"] = usual.split
     protocol = protocols.replace(protocol, fields)
     drawing = figure(name).draw(Scene(protocol, dict(systems), net, limit))
-    usual = figure(name).protocol
     notes = [*drawing.notes, *_departures(protocol, usual)]
     return drawing._replace(notes=notes), protocol
 

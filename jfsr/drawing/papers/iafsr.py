@@ -143,7 +143,7 @@ def split(lines: list[Line]) -> tuple[Float[np.ndarray, "a 3"], Float[np.ndarray
 
 # DEVIATES: IAFSR does not say from which half of VGGFace2 its 2,000 faces are; here they are of its test people,
 # cropped as for our training.
-_VGGFACE2: dict[str, Any] = {"dataset": "vggface2", "split": "test", "crop": "eyes_mouth", "margin": 1.2}
+_VGGFACE2: dict[str, Any] = {"dataset": "vggface2", "split": "test", "crop": "lightcnn"}
 _LIGHT9 = (("identity", "lightcnn9"),)
 
 FIGURES = {

@@ -125,7 +125,8 @@ def _axes(scene: Scene, chosen: Chosen, *, labelled: bool) -> Drawing:
     assert scene.network is not None
     read = pose.program(*scene.network)
     some, images = scene.sheet_of(chosen)
-    shown = {"original": some.images["original"], "bicubic": some.images["bicubic"], **images}
+    original = {"original": some.images["original"]} if scene.has_hr else {}
+    shown = {**original, "bicubic": some.images["bicubic"], **images}
     readings = {row: read(x) for row, x in shown.items()}
     if labelled:
         readings["original"] = some.pose_deg
@@ -139,6 +140,7 @@ def _axes(scene: Scene, chosen: Chosen, *, labelled: bool) -> Drawing:
         for row in shown
     ]
     notes = [f"Below each face: yaw / pitch / roll; poses read by {scene.network_name}; faces chosen by a seed"]
+    notes += native(scene)
     return Drawing(figures.pose_sheet(columns), lines, notes)
 
 
@@ -177,16 +179,28 @@ def comparison(scene: Scene) -> Drawing:
     some, images = scene.sheet_of(scene.choose(SHOWN))
     rivals = {label: x for label, x in images.items() if label != OURS}
     shown = {"bicubic": some.images["bicubic"], **rivals, OURS: images[OURS]}
-    columns = {"Original": list(some.images["original"]), f"LR {some.lr.shape[1]} px": list(some.lr)}
+    columns = {"Original": list(some.images["original"])} if scene.has_hr else {}
+    columns |= {f"LR {some.lr.shape[1]} px": list(some.lr)}
     columns |= {plots.label(row): list(x) for row, x in shown.items()}
     hr = metrics.from_8bit(some.images["original"])
     lines: list[Line] = []
     for row, x in shown.items():
-        quality = {"psnr": metrics.psnr(metrics.from_8bit(x), hr), "ssim": metrics.ssim(metrics.from_8bit(x), hr)}
+        ours = metrics.from_8bit(x)
+        quality = {"psnr": metrics.psnr(ours, hr), "ssim": metrics.ssim(ours, hr)} if scene.has_hr else {}
         for i, name in enumerate(some.names):
             lines.append({"name": name, "row": row} | {key: float(q[i]) for key, q in quality.items()})
     notes = [] if rivals else absent("another method's faces", "its run, or a folder of its images")
-    return Drawing(figures.sheet(columns), lines, ["Faces chosen by a seed", *notes])
+    return Drawing(figures.sheet(columns), lines, ["Faces chosen by a seed", *native(scene), *notes])
+
+
+def native(scene: Scene) -> list[str]:
+    """A note on faces that are low-resolution themselves."""
+    if scene.has_hr:
+        return []
+    return [
+        f"Real low resolution: {scene.protocol.split}, cut from the pictures at {128 // scene.protocol.scale} px; "
+        "there are no originals"
+    ]
 
 
 # ---- Identities: Fig. 15
@@ -264,9 +278,12 @@ def negative_pairs(identities: Int[np.ndarray, " n"] | Sequence[int], *, seed: i
 _POSE: dict[str, Any] = {"networks": (("pose", "hopenet"),)}
 _FACENET: dict[str, Any] = {"networks": (("identity", "facenet"),)}
 _LP: dict[str, Any] = {"dataset": "300w_lp", "crop": "hopenet_300wlp", "margin": 0.3}
-# DEVIATES: MSGAN says neither which faces of WIDER FACE it shows nor how they are cropped; these are of its val half,
-# by the data set's usual box, and reduced like all others.
-_WIDER: dict[str, Any] = {"dataset": "wider_face", "split": "val", "crop": "box", "margin": 1.3}
+# DEVIATES: MSGAN says neither which low-resolution faces of WIDER FACE it shows nor how they are cropped; these are of
+# its val half, have boxes about as large as the input, and are cut by the data set's usual box.
+_WIDER: dict[str, Any] = {
+    "dataset": "wider_face", "split": "val_16px", "crop": "box", "margin": 1.3, "lr_operator": "native"
+}  # fmt: skip
+_SMALL: dict[str, Any] = {"split_of_scale": {8: "val_16px", 16: "val_8px"}}
 
 
 def _of(table: str, name: str, title: str, **fields: Any) -> Protocol:
@@ -309,6 +326,7 @@ def _figures() -> dict[str, Figure]:
             poses,
             network="pose",
             beside="further methods",
+            **_SMALL,
         ),
         Figure(
             aflw2000("msgan/f11", "MSGAN Fig. 11: poses beside the labels", **_POSE),
@@ -318,7 +336,10 @@ def _figures() -> dict[str, Figure]:
         ),
         Figure(aflw2000("msgan/f12", "MSGAN Fig. 12: faces by method", networks=()), comparison, beside=rivals),
         Figure(
-            Protocol("msgan/f13", "MSGAN Fig. 13: faces in the wild by method", **_WIDER), comparison, beside=rivals
+            Protocol("msgan/f13", "MSGAN Fig. 13: faces in the wild by method", **_WIDER),
+            comparison,
+            beside=rivals,
+            **_SMALL,
         ),
         Figure(
             biwi("msgan/f14", "MSGAN Fig. 14: singular values of the pose features' covariance", **_POSE),

@@ -1,4 +1,7 @@
-"""Where a system finds the parts of a face: Fig. 3 of MTUN (Yu et al., 2018), Fig. 4 of JASRNet (Yin et al., 2020)."""
+"""Figs. 3 to 5 of MTUN (Yu et al., 2018), Figs. 1 and 4 of JASRNet (Yin et al., 2020): faces, and their parts.
+
+MTUN's Fig. 1 is its Fig. 5 with one more column, the training faces whose low resolution is nearest; it is not drawn.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from jaxtyping import Float
 from jfsr import metrics
 from jfsr.data import heatmaps
 from jfsr.drawing import figures, plots
+from jfsr.drawing.papers.msgan import comparison
 from jfsr.drawing.papers.scene import OURS, SHOWN, Drawing, Figure, Scene, absent
 from jfsr.evals import Context, landmarks
 from jfsr.evals.faces import Faces, Line
@@ -64,9 +68,9 @@ def centre(heat: Float[np.ndarray, "m m"], *, image_size: int) -> tuple[float, f
 
 
 def restored_landmarks(scene: Scene) -> Drawing:
-    """LR, bicubic, further systems, ours with the landmarks found, the original with the true ones (JASRNet Fig. 4)."""
+    """LR, bicubic, further systems, ours with the landmarks found, the original with the true ones (JASRNet 1, 4)."""
     some, images = scene.sheet_of(scene.choose(SHOWN))
-    found = some.found_px.get("landmarks_px")
+    found = some.found_px.get("landmarks_soft_px")
     cell = 256
     rivals = {label: x for label, x in images.items() if label != OURS}
     columns: dict[str, list[figures.Picture]] = {f"LR {some.lr.shape[1]} px": list(some.lr)}
@@ -87,8 +91,8 @@ def restored_landmarks(scene: Scene) -> Drawing:
         for name, value in zip(some.names, _psnr_y(scene, some, x), strict=True)
     ]
     scored = landmarks.run([some], Context(normaliser=scene.protocol.normaliser))
-    errors = {line["name"]: line["nmse"] for line in scored}
-    lines = [line | ({"nmse": errors.get(line["name"], np.nan)} if line["row"] == OURS else {}) for line in lines]
+    errors = {line["name"]: line["nmse_soft"] for line in scored}
+    lines = [line | ({"nmse_soft": errors.get(line["name"], np.nan)} if line["row"] == OURS else {}) for line in lines]
     notes = ["Faces chosen by a seed"]
     notes += ["Green: landmarks found in the low resolution; red: the labels"] if found is not None else []
     notes += [] if found is not None else ["this system finds no landmarks; a jasrnet does"]
@@ -103,28 +107,33 @@ def _psnr_y(scene: Scene, some: Faces, images: np.ndarray) -> np.ndarray:
     return metrics.psnr(metrics.from_8bit(images), hr, colour="y", boxes=boxes)
 
 
+def _of(table: str, name: str, title: str) -> protocols.Protocol:
+    return dataclasses.replace(
+        protocols.TABLES[table], name=name, title=title, paper=(), extra=(), note="", residual=""
+    )
+
+
+_RIVALS = "other methods' faces: runs, or folders of their images"
+
 FIGURES = {
     figure.protocol.name: figure
     for figure in (
+        Figure(_of("mtun/t1", "mtun/f3", "MTUN Fig. 3: heatmaps of facial components"), components),
         Figure(
-            dataclasses.replace(
-                protocols.TABLES["mtun/t1"],
-                name="mtun/f3",
-                title="MTUN Fig. 3: heatmaps of facial components",
-                paper=(),
-                note="",
-            ),
-            components,
+            _of("mtun/t1", "mtun/f4", "MTUN Fig. 4: faces by loss"),
+            comparison,
+            beside="runs of the other losses: p, pf, pfu, ph, pfh",
+        ),
+        Figure(_of("mtun/t1", "mtun/f5", "MTUN Fig. 5: faces by method"), comparison, beside=_RIVALS),
+        Figure(
+            _of("jasrnet/t1-300w", "jasrnet/f1", "JASRNet Fig. 1: faces by two rivals and ours, and their landmarks"),
+            restored_landmarks,
+            beside=_RIVALS,
         ),
         Figure(
-            dataclasses.replace(
-                protocols.TABLES["jasrnet/t1-300w"],
-                name="jasrnet/f4",
-                title="JASRNet Fig. 4: faces by method, and their landmarks",
-                paper=(),
-            ),
+            _of("jasrnet/t1-300w", "jasrnet/f4", "JASRNet Fig. 4: faces by method, and their landmarks"),
             restored_landmarks,
-            beside="other methods' faces: runs, or folders of their images",
+            beside=_RIVALS,
         ),
     )
 }

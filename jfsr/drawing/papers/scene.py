@@ -7,13 +7,14 @@ must know. It opens no file and loads no network itself.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from jfsr.data.operators import NATIVE
 from jfsr.drawing.figures import Picture
 from jfsr.evals import faces, identity
 from jfsr.evals.faces import Faces, Line
@@ -52,6 +53,7 @@ class Figure:
       system: whether it shows what a system restores.
       beside: what further systems (--beside) are for.
       instead: what to do where the paper's network is absent.
+      split_of_scale: scale -> split, of faces that are as small in their pictures as a system's input.
     """
 
     protocol: Protocol
@@ -60,6 +62,7 @@ class Figure:
     system: bool = True
     beside: str = ""
     instead: str = ""
+    split_of_scale: Mapping[int, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
@@ -77,6 +80,11 @@ class Scene:
     systems: dict[str, scoring.System]
     network: tuple[Any, Any] | None = None
     limit: int = 0
+
+    @property
+    def has_hr(self) -> bool:
+        """Whether there are originals: not of faces that are as small in their pictures as the system's input."""
+        return self.protocol.lr_operator != NATIVE
 
     @property
     def network_name(self) -> str:

@@ -563,6 +563,9 @@ def test_wider_face_is_read_box_by_box(wider, tmp_path):
     assert {a.split: (a.found, a.kept, a.expected) for a in accounts.values()} == {
         "train": (7, 3, 159_424),
         "val": (7, 3, 39_708),
+        # By the longer side: five boxes of 16 to 24 px, of which three cannot be used, and one of 8 to 12.
+        "val_16px": (5, 2, 0),
+        "val_8px": (1, 1, 0),
     }
     account = accounts["val"]
     assert account.notes == ["1 pictures have no face"]
@@ -573,6 +576,8 @@ def test_wider_face_is_read_box_by_box(wider, tmp_path):
         f"{press}#3": "marked invalid",
         f"{press}#4": "box without width or height",
     }
+    small = {split: list(read_all(open_folder("wider_face", wider, split))) for split in wider_face.SMALL_PX}
+    assert small == {"val_16px": [f"{press}#2", f"{press}#6"], "val_8px": [press]}
     records = read_all(open_folder("wider_face", wider, "val"))
     assert list(records) == ["0--Parade/0_Parade_marchingband_1_849.jpg", f"{press}#2", f"{press}#6"]
     record = records[f"{press}#2"]

@@ -53,9 +53,9 @@ def test_aflw2000_is_read_as_its_authors_publish_it(aflw2000, tmp_path):
     np.testing.assert_array_equal(record["landmarks5_px"][2], record["landmarks_px"][30])
     assert record["visible"].all()
     assert record["image"].shape == (45, 45, 3)
-    # Points from 0 to 44: x0 = 0 - .4·44 = -17.6, x1 = 44 + .4·61.6 = 68.6, y1 = 44 + .12·61.6 = 51.4; -17 -17 68 51,
-    # whose centre square has 68 px.
-    assert crops.square(crops.RULES["hopenet_aflw2000"](record, 0.0)) == (-8.5, -17, 68)
+    # As Hopenet reads them, points from 1 to 45: x0 = 1 - .4·44 = -16.6, x1 = 45 + .4·61.6 = 69.6,
+    # y1 = 45 + .12·61.6 = 52.4; -16 -16 69 52, whose centre square has 68 px.
+    assert crops.square(crops.RULES["hopenet_aflw2000"](record, 0.0)) == (-7.5, -16, 68)
     account = roundtrip(specs()["aflw2000"], aflw2000, tmp_path)["test"]
     assert "found 2, kept 2, dropped 0; the complete set has 2,000: NOT matched" in account.text()
 
@@ -185,10 +185,10 @@ def test_300w_lps_landmarks_are_pts_3d_and_without_them_pt2d(tmp_path):
     assert np.isnan(second["landmarks_px"][3]).all()
     np.testing.assert_array_equal(second["visible"], np.arange(68) != 3)
     assert "1 faces have no pts_3d in landmarks/; pt2d instead" in source.notes
-    # Points from 0 to 59, k = .3: x0 = 0 - .18·59 = -10.6, y0 = -.6·59 = -35.4, x1 = 59 + .18·69.6 = 71.5,
-    # y1 = 59 + .18·94.4 = 76; -10 -35 71 75 (76 - 1e-2), whose centre square has 81 px.
+    # As Hopenet reads them, points from 1 to 60, k = .3: x0 = 1 - .18·59 = -9.6, y0 = 1 - .6·59 = -34.4,
+    # x1 = 60 + .18·69.6 = 72.5, y1 = 60 + .18·94.4 = 77 - 1e-2; -9 -34 72 76, whose centre square has 81 px.
     x0, y0, side = crops.square(crops.RULES["hopenet_300wlp"](first, 0.3))
-    assert (x0, y0, side) == (-10, -20.5, 81)
+    assert (x0, y0, side) == (-9, -19.5, 81)
 
 
 def test_a_mirrored_300w_lp_face_is_the_mirror_of_its_original(tmp_path):
