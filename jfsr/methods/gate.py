@@ -12,7 +12,7 @@ down-sampled images", and says no more. We decided:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -66,7 +66,7 @@ def needed(config: Any) -> tuple[str, ...]:
     return ("pose",)
 
 
-def init(config: Any, key: common.Key, batch: dict[str, Array]) -> State:
+def init(config: Any, key: common.Key, batch: Mapping[str, Any]) -> State:
     """Fresh classifier on the features of ``config.frozen.pose``.
 
     Raises:

@@ -15,6 +15,7 @@ network by name (``config.frozen.identity``); (2) says nothing where its embeddi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -81,7 +82,7 @@ def discriminator(config: Any) -> Discriminator:
     return Discriminator(widths=tuple(config.disc.widths), hidden=config.disc.hidden)
 
 
-def init(config: Any, key: common.Key, batch: dict[str, Array]) -> State:
+def init(config: Any, key: common.Key, batch: Mapping[str, Any]) -> State:
     """Fresh state. ``batch`` gives the shapes; networks that the config does not train are left out."""
     hr, small = jnp.asarray(batch["hr"][:1]), common.blank_lr(config, batch)
     tx = common.adam(config.optim)

@@ -7,6 +7,7 @@ fine-tuned on the training faces, as MSGAN does with FaceNet (sec. IV-D), by ``w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -65,7 +66,7 @@ def counted(config: Any) -> Any:
     return config
 
 
-def init(config: Any, key: common.Key, batch: dict[str, Array]) -> State:
+def init(config: Any, key: common.Key, batch: Mapping[str, Any]) -> State:
     """Fresh embedding network and one centre per training person (``config.model.people``, all sources together).
 
     Raises:

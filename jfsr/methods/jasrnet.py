@@ -14,6 +14,7 @@ has no term for it.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -74,7 +75,7 @@ def optimizer(config: Any) -> optax.GradientTransformation:
     return optax.chain(optax.add_decayed_weights(config.optim.weight_decay), common.adam(config.optim))
 
 
-def init(config: Any, key: common.Key, batch: dict[str, Array]) -> State:
+def init(config: Any, key: common.Key, batch: Mapping[str, Any]) -> State:
     """Fresh state. ``batch`` gives the shapes.
 
     Raises:

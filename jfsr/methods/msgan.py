@@ -26,6 +26,7 @@ are weights, set in ``configs/msgan.py``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -124,7 +125,7 @@ def discriminators(config: Any) -> dict[str, PatchDiscriminator]:
     }
 
 
-def init(config: Any, key: common.Key, batch: dict[str, Array]) -> State:
+def init(config: Any, key: common.Key, batch: Mapping[str, Any]) -> State:
     """Fresh state. ``batch`` gives the shapes; networks that the config does not train are left out."""
     _check(config)
     tx = common.adam(config.optim)

@@ -15,6 +15,7 @@ A term with weight 0 is not computed; without ``heatmap`` there is no heatmap br
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -82,7 +83,7 @@ def optimizer(config: Any) -> optax.GradientTransformation:
     return optax.scale_by_rms(decay=config.optim.rms_decay, eps=1e-8, bias_correction=True)
 
 
-def init(config: Any, key: common.Key, batch: dict[str, Array]) -> State:
+def init(config: Any, key: common.Key, batch: Mapping[str, Any]) -> State:
     """Fresh state. ``batch`` gives the shapes; a discriminator that has no weight is left out."""
     misalign.ranges(config.data.misalign)  # refused here, before anything is computed
     hr, small = jnp.asarray(batch["hr"][:1]), common.blank_lr(config, batch)

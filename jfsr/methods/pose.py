@@ -7,6 +7,7 @@ Faces whose pose is unknown or beyond ±99° do not count.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -38,7 +39,7 @@ def needed(config: Any) -> tuple[str, ...]:
     return ()
 
 
-def init(config: Any, key: common.Key, batch: dict[str, Array]) -> State:
+def init(config: Any, key: common.Key, batch: Mapping[str, Any]) -> State:
     """Fresh state of the network named by ``config.model.name``."""
     module = zoo.network(config.model.name).module
     image = jnp.zeros((2, *batch["hr"].shape[1:]))
