@@ -186,8 +186,8 @@ def test_training_starts_from_it_once_and_goes_on_without_it(load_config, tmp_pa
     config = load_config("msgan", DEBUG)
     params = fresh_state(config, seed=1).nets["g"].params
     source = run_of(tmp_path / "stage one", config, params, params)
-    words = f"{DEBUG},bicubic,warm_start.g='{source}',train.pixel_steps=0,val.limit=0,data.sources.heads.dataset=folder"
-    words += f",data.sources.heads.dir='{faces}'"
+    words = f"{DEBUG},bicubic,warm_start.g='{source}',train.pixel_steps=0,train.joint_steps=0,val.limit=0"
+    words += f",data.sources.heads.dataset=folder,data.sources.heads.dir='{faces}'"
     command = [sys.executable, "train.py", f"--config=configs/msgan.py:{words}", f"--workdir={tmp_path / 'run'}"]
 
     def train():
