@@ -96,7 +96,7 @@ def densities(panels: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]], *, xl
     """
     figure, axes = _panels(len(panels), width=4.6, height=3.6)
     values = np.concatenate([x for of in panels.values() for x in of.values()]).astype(np.float64)
-    low, high = float(values.min()), float(values.max())
+    low, high = float(np.min(values)), float(np.max(values))
     most = max(len(x) for of in panels.values() for x in of.values())
     if not high > low:
         low, high = low - 0.5, high + 0.5

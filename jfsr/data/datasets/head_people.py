@@ -7,6 +7,7 @@ that people differ in kind and not only in degree.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -117,7 +118,7 @@ def sample_identity(rng: np.random.Generator) -> Identity:
     dark_skin = tone > 3
     weights = np.array([3, 3, 1.2, 0.2, 0.2, 0.1, 0, 0] if dark_skin else [1.2, 2, 2.5, 1.3, 1.8, 0.8, 0, 0])
     weights[6:] += np.array([1.5, 1.2]) * (age > 0.65) * (weights.sum() / 5)
-    colour = rng.choice(list(_HAIR), p=weights / weights.sum())
+    colour = str(rng.choice(list(_HAIR), p=weights / weights.sum()))
     hair = linear(_HAIR[colour]) * np.exp(n(0, 0.2) + n(0, 0.06) * np.array([0.5, 0, -1.0]))
     iris = _IRIS[rng.integers(0, 2 if dark_skin else 3 if tone > 1.8 else len(_IRIS))]
     bare = skin * np.array([0.80, 0.50, 0.52])
@@ -125,7 +126,7 @@ def sample_identity(rng: np.random.Generator) -> Identity:
     paint = linear([(190, 40, 50), (160, 40, 70), (210, 90, 90)][rng.integers(3)])
     lip = bare * (1 - 0.7 * makeup) + paint * 0.7 * makeup
 
-    style = rng.choice(
+    style: Any = rng.choice(
         ["short", "crop", "bald", "receding", "bob", "long", "fringe", "afro"],
         p=[0.30, 0.2, 0.1, 0.18, 0.04, 0.07, 0.06, 0.05] if male else [0.10, 0.02, 0.01, 0.0, 0.22, 0.32, 0.20, 0.13],
     )

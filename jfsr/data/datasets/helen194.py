@@ -92,7 +92,7 @@ def five_points(points: Float[np.ndarray, "194 2"]) -> Float[np.ndarray, "5 2"]:
     left, right = points[LEFT_EYE].mean(0), points[RIGHT_EYE].mean(0)
     along = points[LIPS] @ (right - left)
     nose = np.full(2, np.nan)
-    corners = points[LIPS][[along.argmin(), along.argmax()]]
+    corners = points[LIPS][[np.argmin(along), np.argmax(along)]]
     return np.stack([left, right, nose, *corners]).astype(np.float32)
 
 

@@ -87,7 +87,7 @@ def from_profile(points: Float[np.ndarray, "39 2"]) -> Float[np.ndarray, "68 2"]
 
 def resample(line: Float[np.ndarray, "n 2"], count: int) -> Float[np.ndarray, "m 2"]:
     """``count`` points at equal distances along the line through the given points, ends included."""
-    along = np.concatenate([[0.0], np.linalg.norm(np.diff(line, axis=0), axis=-1).cumsum()])
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=-1))])
     at = np.linspace(0, along[-1], count)
     return np.stack([np.interp(at, along, line[:, axis]) for axis in (0, 1)], -1).astype(np.float32)
 

@@ -260,12 +260,12 @@ def negative_pairs(identities: Int[np.ndarray, " n"] | Sequence[int], *, seed: i
     """
     people = np.asarray(identities, np.int64).copy()
     unknown = people < 0
-    people[unknown] = people.max(initial=0) + 1 + np.arange(unknown.sum())
+    people[unknown] = np.max(people, initial=0) + 1 + np.arange(unknown.sum())
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(people))
     # Sorted by person, in a random order of the people, a face and the one half the list on are of two people unless
     # one person has more than half of the faces.
-    rank = rng.permutation(people.max(initial=0) + 1)
+    rank = rng.permutation(np.max(people, initial=0) + 1)
     order = order[np.argsort(rank[people[order]], kind="stable")]
     half = len(order) // 2
     pairs = np.stack([order[:half], order[half : 2 * half]], axis=-1)
