@@ -112,7 +112,8 @@ def test_unlabelled_images_cost_nothing_and_poison_no_gradient():
     np.testing.assert_array_equal(mse[1:], 0)
     np.testing.assert_array_equal(grad[1:], 0)
     alone, _ = jax.grad(total, has_aux=True)(logits[:1], pose[:1])
-    np.testing.assert_allclose(grad[:1], alone, rtol=1e-6, atol=1e-8)
+    # One sum may be ordered otherwise for one image than for four: the last bits are free.
+    np.testing.assert_allclose(grad[:1], alone, rtol=1e-5, atol=1e-7)
     assert np.abs(alone).max() > 0.01
 
 
