@@ -2,7 +2,8 @@
 
 Variants, joined by commas after the colon, with key=value overrides anywhere among them::
 
-    x8 (default) | x16          16×16 or 8×8 faces to 128×128
+    x8 (default) | x16 | x4     16×16, 8×8 or 32×32 faces to 128×128; the last is not in the paper
+    hr256                       faces of 256×256, from 32×32 at ×8
     generator | msgan | msgan_pa | joint (default)    the rows of Table 4
     bicubic                     clean bicubic low resolution instead of the paper's degradation
     scaled                      the paper's degradation with blurs scaled to the small image, and a share of clean faces
@@ -29,13 +30,13 @@ def base() -> ConfigDict:
     c = common.base("msgan")
     c.scale = 8
 
-    c.model = ConfigDict({"features": 64, "growth": 32, "blocks": (23, 23), "skip": "none", "remat": False})
-    c.model.dtype = "float32"
+    c.model = ConfigDict({"features": 64, "growth": 32, "blocks": (23, 23), "widths": (), "skip": "none"})
+    c.model.update({"remat": False, "dtype": "float32"})
     # D_r's BatchNorm sees HR and SR features in one call ('joint'); in two ('apart') it hides every shift and scale.
     c.disc = ConfigDict({"widths": (64, 128, 256, 512), "feature_norm": "joint"})
     # PatchGAN: pix2pix's strides, a field of 70 px, where the image is large enough. DEVIATES: the paper does not say.
     c.disc.strides = ConfigDict(
-        {"r16": (2, 1, 1, 1, 1), "r32": (2, 2, 1, 1, 1), "r64": (2, 2, 2, 1, 1), "r128": (2, 2, 2, 1, 1)}
+        {"r16": (2, 1, 1, 1, 1), "r32": (2, 2, 1, 1, 1), **dict.fromkeys(("r64", "r128", "r256"), (2, 2, 2, 1, 1))}
     )
 
     c.loss = ConfigDict({"adversarial": "bce", "perceptual_stages": (128,), "norm_momentum": 0.01})
@@ -46,11 +47,10 @@ def base() -> ConfigDict:
     # L1 of stage one: "training the stand-alone generator using L_1 reconstruction loss" (IV-D). The "stand-alone
     # generator" of Table 4 comes before "adding L_l1 at other stages" (IV-G4): so it is the last stage's alone.
     c.loss.stage_one = "last"
-    c.loss.pose_target = (
-        "label"  # of L_est: 'reading' = of the pose network on HR, 'label_or_reading' where no label is
-    )
+    # Of L_est: 'reading' = of the pose network on HR, 'label_or_reading' where no label is.
+    c.loss.pose_target = "label"
     # DEVIATES: the paper lists four stages for ×16 only; alpha goes by resolution.
-    c.stage_weights = ConfigDict({"r16": 0.001, "r32": 0.005, "r64": 0.01, "r128": 1.0})
+    c.stage_weights = ConfigDict({"r16": 0.001, "r32": 0.005, "r64": 0.01, "r128": 1.0, "r256": 1.0})
     c.weights = ConfigDict({"pixel": 1.0, "adv": 0.01, "perceptual": 0.001, "identity": 0.1})  # (15)
     # gamma_pa, gamma_est, gamma_sim and gamma_m of (11); then the squared error in (5), and gamma_p of (15)
     c.weights.update({"pose_adv": 0.1, "pose_est": 1.0, "pose_angle": 0.2, "pose_norm": 0.01})
@@ -84,10 +84,21 @@ def _x16(c):
     c.scale = 16
 
 
+def _x4(c):
+    c.scale = 4
+
+
+def _hr256(c):
+    c.data.hr_size = 256
+    c.loss.perceptual_stages = (256,)
+    c.stage_weights.update({"r16": 0.0, "r32": 0.001, "r64": 0.005, "r128": 0.01})
+
+
 def _generator(c):
     # Table 4's "stand-alone generator just using L_l1": the last stage's, with the steps and rates of the other rows.
     c.weights.update({"adv": 0.0, "perceptual": 0.0, "identity": 0.0, "pose": 0.0})
-    c.stage_weights.update({"r16": 0.0, "r32": 0.0, "r64": 0.0})
+    last = f"r{c.data.hr_size}"
+    c.stage_weights.update({r: 0.0 for r in c.stage_weights if r != last})
     c.checkpoint.update({"best": "val/psnr", "mode": "max"})
 
 
@@ -169,7 +180,7 @@ def _debug(c):
 
 
 VARIANTS = {
-    "x8": _x8, "x16": _x16,
+    "x8": _x8, "x16": _x16, "x4": _x4, "hr256": _hr256,
     "generator": _generator, "msgan": _msgan, "msgan_pa": _msgan_pa, "joint": _joint,
     "bicubic": _bicubic, "scaled": _scaled, "device": _device, "paper": _paper,
     "quick": _quick, "faces": _faces, "debug": _debug,

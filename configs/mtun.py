@@ -35,7 +35,9 @@ def base() -> ConfigDict:
     c.model.update({"stacks": 4, "heb_features": 64, "skip_connection": "heatmaps", "skip": "none", "dtype": "float32"})
     c.disc = ConfigDict({"widths": (64, 128, 256, 512)})
 
-    c.loss = ConfigDict({"adversarial": "bce"})
+    # DEVIATES: the paper does not say whether VGG-19 and the discriminator see SR clipped; they do here, with the
+    # gradient of the unclipped.
+    c.loss = ConfigDict({"adversarial": "bce", "clip_sr": True})
     # DEVIATES: sigma is ours, "in accordance with the resolutions of feature maps": 4 HR pixels are 2 cells at 64×64.
     c.heatmap = ConfigDict({"sigma_px": 4.0})
     # L_p, L_f, L_u and L_h of (6)

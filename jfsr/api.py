@@ -105,7 +105,7 @@ class Restorer:
 
         Returns:
           ``sr`` [b, 128, 128, 3] in [0, 1], ``stages``, and from a system that finds landmarks ``landmarks_px``
-          [b, 68, 2]; see :class:`jfsr.methods.Prediction`.
+          [b, n, 2]; see :class:`jfsr.methods.Prediction`.
         """
         side, out = self.hr_size // self.scale, []
         if lr.shape[1:] != (side, side, 3):
@@ -119,8 +119,10 @@ class Restorer:
             out.append(jax.tree.map(lambda x, real=len(chunk): np.asarray(x)[:real], outputs))
         return jax.tree.map(lambda *x: np.concatenate(x), *out)
 
-    def landmarks(self, images: Picture | Sequence[Picture], *, soft: bool = False) -> Float[np.ndarray, "b 68 2"]:
-        """The 68 landmarks (x, y) of cropped faces, in pixels of the restored 128×128 face.
+    def landmarks(self, images: Picture | Sequence[Picture], *, soft: bool = False) -> Float[np.ndarray, "b n 2"]:
+        """The landmarks (x, y) of cropped faces, in pixels of the restored 128×128 face.
+
+        There are 68, unless the system was trained on others.
 
         Args:
           images: as for :meth:`__call__`.

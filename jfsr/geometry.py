@@ -10,8 +10,8 @@ Coordinates are the image's: x to the viewer's right, y down, z towards the view
 The head's rotation moves a point to ``R @ point`` with ``R = Rx(pitch) Ry(-yaw) Rz(roll)``. The columns of R are the
 axes that Hopenet's ``draw_axis`` paints: x red, y green, z blue; z points out of the face.
 
-Landmarks are (x, y) in pixels; pixel centres are integers. A face has 68 landmarks in iBUG order, or 5: eyes, nose,
-mouth corners, the one on the viewer's left first.
+Landmarks are (x, y) in pixels; pixel centres are integers. A face has 68 landmarks in iBUG order, or AFLW's 19, or
+HELEN's 194; and 5: eyes, nose, mouth corners, the one on the viewer's left first.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ POSE_NAMES = ("yaw", "pitch", "roll")
 # itself is in the last bin. A face with an angle outside has no bin: `pose_in_range` is the rule that leaves it out.
 POSE_BINS, POSE_BIN_DEG, POSE_LIMIT_DEG = 66, 3.0, 99.0
 
-# FLIP_68[i] is the landmark (iBUG order) that a mirror puts in place i; FLIP_5 is the same for five landmarks.
+# FLIP_68[i] is the landmark (iBUG order) that a mirror puts in place i; so for 5, AFLW's 19 and HELEN's 194 landmarks.
 FLIP_68 = np.concatenate(
     [
         [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31],
@@ -40,6 +40,18 @@ FLIP_68 = np.concatenate(
     ]
 )
 FLIP_5 = np.array([1, 0, 2, 4, 3])
+# Brows, eyes, nose and mouth from the viewer's left to right, three points each or six, then the chin.
+FLIP_19 = np.array([*range(5, -1, -1), *range(11, 5, -1), 14, 13, 12, 17, 16, 15, 18])
+# The face's outline, the nose, the upper and lower lines of the lips' outside and of their inside, each from one side
+# to the other; then eyes and brows, of 20 points each, numbered alike on both sides.
+FLIP_194 = np.concatenate(
+    [
+        [*range(40, -1, -1), *range(57, 40, -1)],
+        [*range(70, 57, -1), *range(85, 70, -1), *range(99, 85, -1), *range(113, 99, -1)],
+        [*range(134, 154), *range(114, 134), *range(174, 194), *range(154, 174)],
+    ]
+)
+FLIPS = {len(flip): flip for flip in (FLIP_68, FLIP_5, FLIP_19, FLIP_194)}
 
 
 def rotation_from_pose(pose_deg: Float[Array, "*b 3"]) -> Float[Array, "*b 3 3"]:
@@ -123,15 +135,17 @@ def mirror_pose(pose_deg: Float[np.ndarray, "*b 3"]) -> Float[np.ndarray, "*b 3"
 
 
 def mirror_landmarks(landmarks_px: Float[np.ndarray, "n 2"], width: int) -> Float[np.ndarray, "n 2"]:
-    """Landmarks of the mirrored image: x -> width - 1 - x and the left-right permutation of 68 or 5 points.
+    """Landmarks of the mirrored image: x -> width - 1 - x and the left-right permutation of the points.
 
     Raises:
-      ValueError: any other number of points; its permutation is unknown.
+      ValueError: a number of points that is not in :data:`FLIPS`; its permutation is unknown.
     """
-    flips = {len(flip): flip for flip in (FLIP_68, FLIP_5)}
-    if len(landmarks_px) not in flips:
-        raise ValueError(f"the mirror permutation of {len(landmarks_px)} landmarks is unknown; give 68 (iBUG) or 5")
-    out = landmarks_px[flips[len(landmarks_px)]].copy()
+    if len(landmarks_px) not in FLIPS:
+        raise ValueError(
+            f"the mirror permutation of {len(landmarks_px)} landmarks is unknown; give 68 (iBUG), 5, 19 (AFLW) or 194 "
+            "(HELEN)"
+        )
+    out = landmarks_px[FLIPS[len(landmarks_px)]].copy()
     out[:, 0] = width - 1 - out[:, 0]
     return out
 

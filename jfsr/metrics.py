@@ -22,7 +22,7 @@ from jfsr import geometry
 from jfsr.geometry import POSE_LIMIT_DEG
 
 Colour = Literal["rgb", "y"]
-Normaliser = Literal["outer_eyes", "pupils", "box_sqrt"]
+Normaliser = Literal["outer_eyes", "pupils", "box_sqrt", "given_box_sqrt"]
 
 YAW_EDGES_DEG = (0.0, 15.0, 30.0, 45.0, 60.0, POSE_LIMIT_DEG)
 
@@ -139,36 +139,47 @@ def landmark_boxes(landmarks_px: Float[np.ndarray, "b n 2"], *, size: int) -> In
 
 
 def nmse(
-    predicted_px: Float[np.ndarray, "b 68 2"],
-    true_px: Float[np.ndarray, "b 68 2"],
+    predicted_px: Float[np.ndarray, "b n 2"],
+    true_px: Float[np.ndarray, "b n 2"],
     *,
-    visible: Bool[np.ndarray, "b 68"] | None = None,
+    visible: Bool[np.ndarray, "b n"] | None = None,
     normaliser: Normaliser = "outer_eyes",
+    box_px: Float[np.ndarray, "b 4"] | None = None,
 ) -> Float[np.ndarray, " b"]:
     """Mean distance between predicted and true landmarks, as a percentage of the true face's size (JASRNet's NMSE).
 
     Args:
-      predicted_px: (x, y) of all 68 points.
+      predicted_px: (x, y) of all points.
       true_px: (x, y), NaN where unknown; unknown points do not count.
       visible: hidden points do not count either, but may be needed for the size of the face; None: all are visible.
-      normaliser: the size of the face. 'outer_eyes': the distance between the outer eye corners, points 37 and 46
-        (300W). 'pupils': the distance between the two eyes, each the mean of its six points. 'box_sqrt': the square
-        root of the area of the box around the known points (AFLW, where the box is the detector's).
+      normaliser: the size of the face. 'outer_eyes': the distance between the outer eye corners, points 37 and 46 of
+        iBUG's 68 (300W). 'pupils': the distance between the two eyes, each the mean of its six points of the 68.
+        'box_sqrt': the square root of the area of the box around the known points (HELEN-194). 'given_box_sqrt': that
+        of ``box_px``, the face's box as the data set gives it (AFLW).
+      box_px: (x0, y0, x1, y1), NaN = unknown; only 'given_box_sqrt' reads it.
 
     Returns:
       One value per image; NaN where no landmark is known, or where the size of the face is unknown.
+
+    Raises:
+      ValueError: the normaliser is unknown, or a distance of eyes and the landmarks are not the 68.
     """
+    if normaliser in ("outer_eyes", "pupils") and true_px.shape[1] != 68:
+        raise ValueError(
+            f"normaliser {normaliser!r} is a distance among the 68 landmarks, and these faces have {true_px.shape[1]}; "
+            "use 'box_sqrt' or 'given_box_sqrt'"
+        )
     out = np.full(len(true_px), np.nan)
     for i, (guess, points) in enumerate(zip(predicted_px.astype(np.float64), true_px.astype(np.float64), strict=True)):
         known = np.isfinite(points).all(-1)
-        size = _face_size(points, known, normaliser)
+        size = _face_size(points, known, normaliser, np.full(4, np.nan) if box_px is None else box_px[i])
         counted = known if visible is None else known & visible[i]
         if counted.any() and size > 0:
             out[i] = 100.0 * np.linalg.norm(guess[counted] - points[counted], axis=-1).mean() / size
     return out
 
 
-def _face_size(points: np.ndarray, known: np.ndarray, normaliser: Normaliser) -> float:
+def _face_size(points: np.ndarray, known: np.ndarray, normaliser: Normaliser, box: np.ndarray) -> float:
     """Size of the face in pixels; NaN if a point that it needs is unknown."""
     if normaliser == "outer_eyes":
         return float(np.linalg.norm(points[36] - points[45]))
@@ -176,6 +187,8 @@ def _face_size(points: np.ndarray, known: np.ndarray, normaliser: Normaliser) ->
         return float(np.linalg.norm(points[36:42].mean(0) - points[42:48].mean(0)))
     if normaliser == "box_sqrt":
         return float(np.sqrt(np.prod(np.ptp(points[known], axis=0)))) if known.any() else np.nan
+    if normaliser == "given_box_sqrt":
+        return float(np.sqrt(np.prod(np.maximum(box[2:] - box[:2], 0.0))))
     raise ValueError(f"normaliser {normaliser!r} is unknown; choose one of {', '.join(get_args(Normaliser))}")
 
 

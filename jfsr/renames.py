@@ -103,15 +103,23 @@ ADDED_TO_EVERY: dict[str, Any] = {"data.clean_share": 0.0, "data.hr_size": 128}
 ADDED: dict[str, dict[str, Any]] = {
     "msgan": {
         "disc.feature_norm": "apart",
-        **{f"disc.strides.r{r}": _strides(r) for r in (16, 32, 64, 128)},
+        **{f"disc.strides.r{r}": _strides(r) for r in (16, 32, 64, 128, 256)},
+        "stage_weights.r256": 1.0,
+        "model.widths": (),
         "loss.norm_clip": "hard",
         "loss.clip_sr": False,
         "loss.stage_one": "all",
         "loss.pose_target": "label",
     },
+    "iafsr": {"loss.clip_sr": False},
     "identity": {"optim.head_rate": 1.0, "warm_start.g": ""},
     "jasrnet": {"model.landmarks": 68},
-    "mtun": {"model.autoencoder": True, "model.stn_at": 16, "model.skip_connection": "autoencoder"},
+    "mtun": {
+        "loss.clip_sr": False,
+        "model.autoencoder": True,
+        "model.stn_at": 16,
+        "model.skip_connection": "autoencoder",
+    },
 }
 
 

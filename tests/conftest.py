@@ -8,6 +8,8 @@ import pathlib
 # Before JAX and jfsr are imported. TensorFlow's C++ start-up lines are no warnings of ours.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# LLVM's costly passes are much of the time that the tests compile, and their networks are too small to gain by them.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 
 from jaxtyping import install_import_hook
 

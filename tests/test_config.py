@@ -269,7 +269,7 @@ def test_every_variant_is_valid_and_its_sources_exist(load_config, name):
 
 # Together these reach every branch: x16 has the smallest resolution.
 ARGS = {
-    "msgan": ("debug,x16", "debug,x8,weights.perceptual=0.1,frozen.perceptual=lpips_alex"),
+    "msgan": ("debug,x16", "debug,x8,weights.perceptual=0.1,frozen.perceptual=lpips_alex", "debug,hr256"),
     "iafsr": ("debug,weights.adv=1.0,weights.euclid=1.0",),
     "mtun": ("debug,r16,s1,weights.perceptual=0.01,frozen.features=vgg19",),
     "jasrnet": ("debug,one_stage,model.blocks=1",),
@@ -286,8 +286,9 @@ def traced(config):
     config, seen = (recorder := Recorder(config)), recorder.seen
     method = methods.find(config.method)
     seen.clear()
+    side = config.data.get("hr_size", 128)
     batch = {
-        "hr": jax.ShapeDtypeStruct((2, 128, 128, 3), np.float32),
+        "hr": jax.ShapeDtypeStruct((2, side, side, 3), np.float32),
         "pose_deg": jax.ShapeDtypeStruct((2, 3), np.float32),
         "identity": jax.ShapeDtypeStruct((2,), np.int32),
         "landmarks_px": jax.ShapeDtypeStruct((2, 68, 2), np.float32),
@@ -295,7 +296,7 @@ def traced(config):
         "position": jax.ShapeDtypeStruct((2,), np.int32),
     }
     if config.get("scale", 1) > 1:
-        n = 128 // config.scale
+        n = side // config.scale
         batch["lr"] = jax.ShapeDtypeStruct((2, n, n, 3), np.float32)
     method.stages(config)
     if isinstance(method, methods.WarmStarter):

@@ -21,6 +21,7 @@ NAMES = ["gate", "iafsr", "identity", "jasrnet", "msgan", "mtun", "pose"]
 # Defaults that are others now. An old run keeps its own value.
 CHANGED = {
     "iafsr": {f"{source}.{key}" for source in ("data.sources.faces", "val.source") for key in ("crop", "margin")},
+    "jasrnet": {"data.degradation", "data.sources.faces.margin", "val.source.margin"},
 }
 
 

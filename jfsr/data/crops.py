@@ -8,7 +8,7 @@ the rule:
 |---|---|---|
 | ``none`` | the picture; it must be square | not used |
 | ``center`` | centre square | side as a fraction of the shorter side |
-| ``landmark_box`` | square around the centre of the 68 landmarks' box | side in units of the box's longer side |
+| ``landmark_box`` | square around the centre of the landmarks' box | side in units of the box's longer side |
 | ``eyes_mouth`` | the same square, estimated from 5 landmarks | as ``landmark_box`` |
 | ``box`` | square around the centre of the detector's box | side in units of the box's longer side |
 | ``mtcnn`` | as ``box``, around MTCNN's box alone (:mod:`jfsr.data.boxes`) | as ``box`` |
@@ -45,7 +45,7 @@ from PIL import Image
 
 from jfsr.config import nearest
 from jfsr.data import misalign
-from jfsr.data.records import Pictures, Record
+from jfsr.data.records import LANDMARKS, Pictures, Record
 from jfsr.geometry import HR_SIZE
 
 Box = tuple[float, float, float, float]
@@ -281,11 +281,11 @@ def matlab_bounds(record: Record) -> Box:
 
 
 def landmark_bounds(record: Record) -> Box:
-    """(x_min, y_min, x_max, y_max) of the known ones among 68 landmarks; ValueError if fewer than 3 are known."""
+    """(x_min, y_min, x_max, y_max) of the known landmarks; ValueError if fewer than 3 are known."""
     points = record["landmarks_px"]
     points = points[np.isfinite(points).all(-1)]
     if len(points) < 3:
-        raise ValueError(f"{record['name']} has no 68 landmarks, which this crop needs; use 'eyes_mouth' or 'center'")
+        raise ValueError(f"{record['name']} has no landmarks, which this crop needs; use 'eyes_mouth' or 'center'")
     (x0, y0), (x1, y1) = points.min(0), points.max(0)
     return float(x0), float(y0), float(x1), float(y1)
 
@@ -322,10 +322,20 @@ class Cropped:
     Args:
       source: the pictures to crop.
       rule, margin, size, low: as in :func:`crop_record`.
+      landmarks: how many each record has.
     """
 
-    def __init__(self, source: Pictures, *, rule: str, margin: float = 1.0, size: int = HR_SIZE, low: int = 0):
-        self.source, self.name = source, source.name
+    def __init__(
+        self,
+        source: Pictures,
+        *,
+        rule: str,
+        margin: float = 1.0,
+        size: int = HR_SIZE,
+        low: int = 0,
+        landmarks: int = LANDMARKS,
+    ):
+        self.source, self.name, self.landmarks = source, source.name, landmarks
         self.rule, self.margin, self.size, self.low = rule, margin, size, low
 
     def __len__(self) -> int:

@@ -6,7 +6,7 @@ A batch is a dict of NumPy arrays:
     lr              float32 [b, 128/scale, 128/scale, 3] in [0, 1]; absent if the device degrades, or scale is 1
                     (128: ``geometry.HR_SIZE``, or what ``data.hr_size`` says instead)
     pose_deg        float32 [b, 3], NaN = unknown        identity    int32 [b], -1 = unknown; unique across sources
-    landmarks_px    float32 [b, 68, 2], NaN = unknown    visible     bool [b, 68]
+    landmarks_px    float32 [b, 68, 2], NaN = unknown    visible     bool [b, 68]; 19 of AFLW, 194 of HELEN's own
     position        int32 [b], the number of the example since the run began
     similarity      float32 [b, 4], how the face in ``lr`` is misaligned; absent without ``data.misalign``
 
@@ -74,7 +74,9 @@ def open_source(source: Any, *, upright: bool = False, low: int = 0, size: int =
         logging.warning("%s", pictures.report())
     if upright:
         pictures = misalign.Upright(pictures)
-    return Cropped(pictures, rule=source.crop, margin=source.margin, size=size, low=low)
+    spec = datasets.specs().get(source.dataset)
+    landmarks = spec.landmarks if spec else records.LANDMARKS
+    return Cropped(pictures, rule=source.crop, margin=source.margin, size=size, low=low, landmarks=landmarks)
 
 
 def with_boxes(pictures: records.Pictures, source: Any, *, rule: str) -> records.Pictures:
@@ -193,8 +195,9 @@ def eval_batches(
         bicubic filter.
 
     Yields:
-      Batches with ``mask`` bool [b], False on padding, and ``names``, a list of b. ``position`` is the index in the
-      source. A picture that cannot be decoded is left out, and the log names it.
+      Batches with ``mask`` bool [b], False on padding, ``names``, a list of b, and ``box_px`` float32 [b, 4], the
+      detector's boxes (NaN = unknown). ``position`` is the index in the source. A picture that cannot be decoded is
+      left out, and the log names it.
 
     Raises:
       ValueError: no face can be read, or a record lacks a label that its crop needs.
@@ -222,7 +225,7 @@ def _evaluation_batch(
 ) -> dict[str, Any]:
     real = len(chunk)
     indices, faces = zip(*(chunk + chunk[-1:] * (batch - real)), strict=True)
-    out: dict[str, Any] = {k: np.stack([face[k] for face in faces]) for k in records.LABELS}
+    out: dict[str, Any] = {k: np.stack([face[k] for face in faces]) for k in (*records.LABELS, "box_px")}
     images = [face["image"] for face in faces]
     out["hr"] = np.stack(images).astype(np.float32) / 255.0
     if ranges:
@@ -270,6 +273,13 @@ class Mixture:
         for name, source in sources.items():
             if not len(source):
                 raise ValueError(f"the source data.sources.{name} is empty")
+        counts = {name: source.landmarks for name, source in sources.items()}
+        if len(set(counts.values())) > 1:
+            each = ", ".join(f"{name} {count}" for name, count in counts.items())
+            raise ValueError(
+                f"the faces of data.sources have different numbers of landmarks: {each}; train on one kind"
+            )
+        self.landmarks = next(iter(counts.values()))
         share = np.array([weights[name] for name in sources], float)
         if (share <= 0).any():
             raise ValueError(f"weights of data.sources must be positive: {dict(weights)}")
@@ -346,8 +356,8 @@ def _stream(
         "hr": ((size, size, 3), tf.uint8),
         "pose_deg": ((3,), tf.float32),
         "identity": ((), tf.int32),
-        "landmarks_px": ((68, 2), tf.float32),
-        "visible": ((68,), tf.bool),
+        "landmarks_px": ((mixture.landmarks, 2), tf.float32),
+        "visible": ((mixture.landmarks,), tf.bool),
     }
     ranges = misalign.ranges(data.get("misalign"))
     if ranges:

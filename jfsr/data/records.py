@@ -5,9 +5,9 @@ A **record** is a dict with
     image           uint8 [h, w, 3] RGB
     pose_deg        float32 [3] (yaw, pitch, roll), NaN = unknown
     identity        int32, -1 = unknown
-    landmarks_px    float32 [68, 2] (x, y), NaN = unknown
+    landmarks_px    float32 [68, 2] (x, y), NaN = unknown; [19, 2] of AFLW, [194, 2] of HELEN with its own points
     landmarks5_px   float32 [5, 2]: eyes, nose, mouth corners; NaN = unknown
-    visible         bool [68], False = hidden or unknown
+    visible         bool [68], of each landmark; False = hidden or unknown
     box_px          float32 [4] (x0, y0, x1, y1), a detector's box in pixel edges; NaN = unknown
     detector        str, what found the box where it is not the set's own: 'mtcnn'; '' = the set's own, or none
     name            str, the file or the index; messages and tables use it
@@ -27,6 +27,7 @@ from jfsr import geometry
 
 Record = dict[str, Any]
 LABELS = ("pose_deg", "identity", "landmarks_px", "visible")
+LANDMARKS = 68  # iBUG's; AFLW and HELEN-194 have numbers of their own, see their modules
 
 
 class BadRecord(ValueError):  # noqa: N818 - it is the record that is bad
@@ -69,15 +70,15 @@ class Pictures(Source, Protocol):
         ...
 
 
-def new_record(image: np.ndarray, name: str) -> Record:
-    """A record of an image with every label unknown."""
+def new_record(image: np.ndarray, name: str, *, landmarks: int = LANDMARKS) -> Record:
+    """A record of an image with every label unknown, also where its ``landmarks`` are."""
     return {
         "image": image,
         "pose_deg": np.full(3, np.nan, np.float32),
         "identity": np.int32(-1),
-        "landmarks_px": np.full((68, 2), np.nan, np.float32),
+        "landmarks_px": np.full((landmarks, 2), np.nan, np.float32),
         "landmarks5_px": np.full((5, 2), np.nan, np.float32),
-        "visible": np.zeros(68, bool),
+        "visible": np.zeros(landmarks, bool),
         "box_px": np.full(4, np.nan, np.float32),
         "detector": "",
         "name": name,
@@ -108,6 +109,6 @@ def mirror(record: Record) -> Record:
         "pose_deg": geometry.mirror_pose(record["pose_deg"]),
         "landmarks_px": geometry.mirror_landmarks(record["landmarks_px"], width),
         "landmarks5_px": geometry.mirror_landmarks(record["landmarks5_px"], width),
-        "visible": record["visible"][geometry.FLIP_68],
+        "visible": record["visible"][geometry.FLIPS[len(record["visible"])]],
         "box_px": np.array([width - x1, y0, width - x0, y1], np.float32),
     }

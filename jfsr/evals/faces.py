@@ -42,6 +42,7 @@ class Faces:
       found_px: landmarks as the system finds them, by the name of the output; empty for one that finds none.
       components: the heatmaps of facial components that the system estimates; None for one that estimates none.
       seen: the pixels of the upright face that its misaligned low resolution shows; None where nothing is misaligned.
+      box_px: the faces' boxes as the data set or a detector has them, NaN = unknown.
     """
 
     names: list[str]
@@ -49,11 +50,12 @@ class Faces:
     lr: UInt8[np.ndarray, "n h w 3"]
     images: dict[str, UInt8[np.ndarray, "n H W 3"]]
     pose_deg: Float[np.ndarray, "n 3"]
-    landmarks_px: Float[np.ndarray, "n 68 2"]
-    visible: Bool[np.ndarray, "n 68"]
-    found_px: dict[str, Float[np.ndarray, "n 68 2"]] = dataclasses.field(default_factory=dict)
-    components: Float[np.ndarray, "n m m k"] | None = None
+    landmarks_px: Float[np.ndarray, "n k 2"]
+    visible: Bool[np.ndarray, "n k"]
+    found_px: dict[str, Float[np.ndarray, "n _ 2"]] = dataclasses.field(default_factory=dict)
+    components: Float[np.ndarray, "n m m c"] | None = None
     seen: Bool[np.ndarray, "n H W"] | None = None
+    box_px: Float[np.ndarray, "n 4"] | None = None
 
     def lines(self, row: str, scores: Mapping[str, Any]) -> list[Line]:
         """One line per face for a row of the table: position, name, row, and its entry of each of the scores.
@@ -109,6 +111,7 @@ def compare(
             found_px={k: np.asarray(x)[keep] for k, x in given.items() if k.startswith("landmarks")},
             components=np.asarray(given["components"])[keep] if np.size(given.get("components", ())) else None,
             seen=seen,
+            box_px=np.asarray(batch["box_px"])[keep] if "box_px" in batch else None,
         )
 
 

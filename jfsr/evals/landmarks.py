@@ -28,6 +28,7 @@ COLUMNS = {
 OUTPUTS = {"nmse_soft": "landmarks_soft_px", "nmse": "landmarks_px"}
 # column -> of images.csv: what perfect heatmaps would score
 FLOORS = {"nmse_soft": "nmse_soft_floor", "nmse": "nmse_floor"}
+COUNTS = ("landmarks_found", "landmarks_labelled")  # of images.csv, where these two differ
 SIGMA_PX, FLOOR = 4.0, 0.01  # of JASRNet's heatmaps, on its 128×128 faces
 
 
@@ -40,14 +41,19 @@ def run(faces: Iterable[Faces], context: Context) -> list[Line]:
 
     Returns:
       One line per face, of the row 'ours' alone: nmse_soft and nmse in percent (NaN = no labels), and beside each its
-      floor, see :func:`perfect`; nothing for a system that finds no landmarks.
+      floor, see :func:`perfect`; nothing for a system that finds no landmarks. Where it finds other landmarks than the
+      faces have, the line says how many each has instead.
     """
     lines: list[Line] = []
     for batch in faces:
         if not batch.found_px:
             continue
-        how: dict[str, Any] = {"visible": batch.visible, "normaliser": context.normaliser}
         found = {column: batch.found_px[output] for column, output in OUTPUTS.items()}
+        counts = found["nmse"].shape[1], batch.landmarks_px.shape[1]
+        if counts[0] != counts[1]:
+            lines += batch.lines("ours", {key: [n] * len(batch.names) for key, n in zip(COUNTS, counts, strict=True)})
+            continue
+        how: dict[str, Any] = {"visible": batch.visible, "normaliser": context.normaliser, "box_px": batch.box_px}
         scores = {column: metrics.nmse(points, batch.landmarks_px, **how) for column, points in found.items()}
         for column, points in perfect(batch).items():
             scores[FLOORS[column]] = metrics.nmse(points, batch.landmarks_px, **how)
@@ -78,6 +84,11 @@ def perfect(batch: Faces) -> dict[str, Float[np.ndarray, "n k 2"]]:
 def facts(lines: list[Line], context: Context) -> list[str]:
     """Failures, the area under the error curve, and the floor of each decoding, where some face has labels."""
     ours = [line for line in lines if line["row"] == "ours"]
+    if other := next((line for line in ours if COUNTS[0] in line), None):
+        return [
+            f"Landmarks not scored: the system finds {other[COUNTS[0]]} landmarks, and these faces have "
+            f"{other[COUNTS[1]]} of their own; train with model.landmarks={other[COUNTS[1]]}"
+        ]
     values = {
         key: np.array([line.get(key, np.nan) for line in ours], np.float64) for key in (*FLOORS, *FLOORS.values())
     }

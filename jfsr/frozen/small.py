@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 
 from jfsr.frozen.network import FrozenNetwork, PoseOutput
 from jfsr.geometry import POSE_BINS
+from jfsr.models.layers import lecun_init
 
 INPUT = 64
 
@@ -38,7 +39,7 @@ class Backbone(nn.Module):
         x = (x - 0.5) / 0.25
         for width, extra in zip(self.widths, self.extra, strict=True):
             for i in range(1 + extra):
-                x = nn.Conv(width, (3, 3), strides=1 if i else 2, padding=1, use_bias=False)(x)
+                x = nn.Conv(width, (3, 3), strides=1 if i else 2, padding=1, use_bias=False, kernel_init=lecun_init)(x)
                 x = nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.95, axis_name="data")(x))
         return x
 
@@ -53,7 +54,7 @@ class SmallPose(nn.Module):
         """RGB in [0, 1] -> features [b, 128] and logits [b, 3, 66]."""
         # The pose shows in where things are in the picture, so the map is flattened, not averaged.
         x = Backbone()(x, train=train)
-        x = nn.relu(nn.Conv(24, (1, 1))(x))
+        x = nn.relu(nn.Conv(24, (1, 1), kernel_init=lecun_init)(x))
         x = nn.relu(nn.Dense(self.features)(x.reshape(x.shape[0], -1)))
         logits = nn.Dense(3 * POSE_BINS)(x).reshape(-1, 3, POSE_BINS)
         return PoseOutput(x, logits)
@@ -68,7 +69,7 @@ class SmallIdentity(nn.Module):
     def __call__(self, x: Float[Array, "b h w 3"], *, train: bool = False) -> Float[Array, "b f"]:
         """RGB in [0, 1] -> embedding [b, 96], not normalised."""
         x = Backbone(widths=(16, 32, 64, 64), extra=(0, 0, 0, 1))(x, train=train)
-        x = nn.relu(nn.Conv(48, (1, 1))(x))
+        x = nn.relu(nn.Conv(48, (1, 1), kernel_init=lecun_init)(x))
         return nn.Dense(self.features)(x.reshape(x.shape[0], -1))
 
 

@@ -40,9 +40,9 @@ class Prediction(Restored, total=False):
     """MTUN: the similarity that turns the input upright"""
     heatmaps: Float[Array, "b 16 16 69"]
     """JASRNet: one map for each landmark, and the background"""
-    landmarks_px: Float[Array, "b 68 2"]
+    landmarks_px: Float[Array, "b n 2"]
     """JASRNet: landmarks by arg-max, in pixels of ``sr``"""
-    landmarks_soft_px: Float[Array, "b 68 2"]
+    landmarks_soft_px: Float[Array, "b n 2"]
     """JASRNet: landmarks by the centre of mass"""
 
 

@@ -5,7 +5,6 @@ What a method module offers is said in :class:`jfsr.methods.Method`.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -158,8 +157,8 @@ def keep_finite(old: State, new: State, *watched: Tree, guard: bool = True) -> S
     if guard:
         for leaf in jax.tree.leaves(watched):
             ok &= jnp.all(jnp.isfinite(leaf))
-        keep = functools.partial(jnp.where, ok)
-        nets = jax.tree.map(keep, nets, old.nets)
+        # Not a selection of every array: XLA repeats the chain above in each, and compiles its square.
+        nets = jax.lax.cond(ok, lambda: new.nets, lambda: old.nets)
     bad = 1 - ok.astype(jnp.int32)
     return State(step=old.step + 1, nets=nets, skipped=old.skipped + bad, bad_run=(old.bad_run + 1) * bad)
 
@@ -287,6 +286,14 @@ def blank_lr(config: Any, batch: Mapping[str, Any]) -> Float[Array, "1 h w 3"]:
     """One black face of low resolution, to initialise a generator with."""
     _, height, width, _ = batch["hr"].shape
     return jnp.zeros((1, height // config.scale, width // config.scale, 3))
+
+
+def seen(config: Any, image: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
+    """SR as frozen networks and discriminators see it: as it is stored and scored, or as the generator left it.
+
+    ``config.loss.clip_sr`` says which, see :func:`jfsr.losses.as_stored`. The pixel loss sees the generator's.
+    """
+    return losses.as_stored(image) if config.loss.clip_sr else image
 
 
 def psnr(sr: Float[Array, "b h w 3"], hr: Float[Array, "b h w 3"]) -> Float[Array, " b"]:

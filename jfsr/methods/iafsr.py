@@ -32,7 +32,7 @@ CONFIG = {
     "scale": int,
     "model": {"features": int, "blocks": int, "kernel": int, "skip": str, "dtype": str},
     "disc": {"widths": tuple[int, ...], "hidden": int},
-    "loss": {"adversarial": str},
+    "loss": {"adversarial": str, "clip_sr": bool},
     "weights": dict.fromkeys(("pixel", "cosine", "magnitude", "euclid", "adv"), float),
     "frozen": {"identity": str},
     "optim": {"b1": float, "b2": float, "lr_pixel": float, "lr_joint": float, "lr_d": float, "ema": float},
@@ -128,7 +128,7 @@ def train_step(
             discriminator(config),
             nets["d"],
             hr,
-            sr,
+            common.seen(config, sr),
             kind=config.loss.adversarial,
             tx=common.adam(config.optim),
             rate=jnp.float32(config.optim.lr_joint * config.optim.lr_d),
@@ -137,10 +137,11 @@ def train_step(
     # ---- Generator: the gradient reaches the image, then runs back once.
     def objective(sr):
         terms = {"pixel": jnp.mean(squared_error(sr, hr))}
+        seen = common.seen(config, sr)
         if joint:
-            terms |= _identity_terms(config, frozen, sr, hr)
+            terms |= _identity_terms(config, frozen, seen, hr)
         if joint and "d" in nets:
-            terms["adv"] = common.adversarial_loss(discriminator(config), nets["d"], sr, kind=config.loss.adversarial)
+            terms["adv"] = common.adversarial_loss(discriminator(config), nets["d"], seen, kind=config.loss.adversarial)
         return common.weigh(terms, config.weights), terms
 
     (total, terms), grads = jax.value_and_grad(objective, has_aux=True)(sr)

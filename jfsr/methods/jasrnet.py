@@ -24,6 +24,7 @@ from jaxtyping import Array, Bool, Float
 
 from jfsr import geometry, losses
 from jfsr.data import heatmaps
+from jfsr.data.records import LANDMARKS
 from jfsr.methods import Prediction, common
 from jfsr.methods.common import AXIS, State
 from jfsr.models.jasrnet import DOWN, JASRNet, Output, enlarge
@@ -82,7 +83,9 @@ def init(config: Any, key: common.Key, batch: Mapping[str, Any]) -> State:
       ValueError: the faces have another number of landmarks than the network.
     """
     if (points := batch["landmarks_px"].shape[1] if "landmarks_px" in batch else 0) not in (0, config.model.landmarks):
-        raise ValueError(f"model.landmarks is {config.model.landmarks}, and the faces have {points} landmarks")
+        raise ValueError(
+            f"model.landmarks is {config.model.landmarks}, and the faces of data.sources have {points} landmarks"
+        )
     small = common.blank_lr(config, batch)
     return common.new_state({"g": common.init_net(generator(config), key, small, tx=optimizer(config), ema=True)})
 
@@ -155,7 +158,7 @@ def score(config: Any, variables: dict, frozen: dict, batch: dict[str, Array]) -
     if "landmarks_px" in predicted:
         true = batch["landmarks_px"]
         gap = _mean_gap(predicted["landmarks_px"], true, batch["visible"])
-        if config.model.landmarks == 68:  # 19 points (AFLW) and 194 (HELEN) are scored by the box alone
+        if config.model.landmarks == LANDMARKS:  # AFLW's 19 and HELEN's 194 are scored by the box alone
             out["nmse"] = 100.0 * gap / jnp.linalg.norm(true[:, 36] - true[:, 45], axis=-1)
         out["nmse_box"] = 100.0 * gap / jnp.sqrt(jnp.prod(jnp.nanmax(true, axis=1) - jnp.nanmin(true, axis=1), axis=-1))
     return out

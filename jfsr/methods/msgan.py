@@ -39,14 +39,15 @@ from jfsr.methods import Prediction, common
 from jfsr.methods.common import AXIS, Net, State
 from jfsr.models.msgan import FeatureDiscriminator, MSGANGenerator, PatchDiscriminator
 
+RESOLUTIONS = ("r16", "r32", "r64", "r128", "r256")  # the last with data.hr_size=256
 CONFIG = {
     "scale": int,
-    "model": {"features": int, "growth": int, "blocks": tuple[int, ...], "skip": str, "remat": bool, "dtype": str},
-    "disc": {"widths": tuple[int, ...], "feature_norm": str,
-             "strides": {f"r{r}": tuple[int, ...] for r in (16, 32, 64, 128)}},
+    "model": {"features": int, "growth": int, "blocks": tuple[int, ...], "widths": tuple[int, ...],
+              "skip": str, "remat": bool, "dtype": str},
+    "disc": {"widths": tuple[int, ...], "feature_norm": str, "strides": dict.fromkeys(RESOLUTIONS, tuple[int, ...])},
     "loss": {"adversarial": str, "perceptual_stages": tuple[int, ...], "norm_momentum": float, "norm_clip": str,
              "clip_sr": bool, "stage_one": str, "pose_target": str},
-    "stage_weights": {"r16": float, "r32": float, "r64": float, "r128": float},
+    "stage_weights": dict.fromkeys(RESOLUTIONS, float),
     "weights": {"pixel": float, "adv": float, "perceptual": float, "identity": float, "pose_adv": float,
                 "pose_est": float, "pose_angle": float, "pose_norm": float, "pose_mse": float, "pose": float},
     "frozen": {"pose": str, "identity": str, "perceptual": str},
@@ -107,9 +108,11 @@ def generator(config: Any) -> MSGANGenerator:
     m = config.model
     return MSGANGenerator(
         scale=config.scale,
+        hr_size=config.data.hr_size,
         features=m.features,
         growth=m.growth,
         blocks=tuple(m.blocks),
+        widths=tuple(m.widths),
         skip=m.skip,
         remat=m.remat,
         dtype=common.compute_dtype(m.dtype),
@@ -170,7 +173,7 @@ def train_step(
     # ---- One forward pass of the generator (and of the pose network on its result) serves every update.
     def forward(params):
         images = g.apply({"params": params}, lr)
-        return images, pose.apply(frozen["pose"], _seen(config, images[geometry.HR_SIZE])) if pose else None
+        return images, pose.apply(frozen["pose"], common.seen(config, images[g.hr_size])) if pose else None
 
     (fake, pose_sr), pull_back = jax.vjp(forward, state.nets["g"].params)
     pose_hr = pose.apply(frozen["pose"], hr) if pose is not None else None
@@ -178,7 +181,7 @@ def train_step(
     # ---- Discriminators, (2) and (3): images of either kind go through in separate calls, features in one.
     nets, metrics, grads_d = dict(state.nets), {}, {}
     if joint:
-        seen = {r: _seen(config, image) for r, image in fake.items()}
+        seen = {r: common.seen(config, image) for r, image in fake.items()}
         pairs = {name: (real[d.size], seen[d.size]) for name, d in discriminators(config).items() if name in nets}
         if "d_r" in nets:
             pairs["d_r"] = (pose_hr.features, pose_sr.features)
@@ -200,10 +203,10 @@ def train_step(
         nets["norm"] = _track_norm(nets["norm"], pose_hr.features, config.loss.norm_momentum)
 
     def objective(fake, pose_sr):
-        sizes = g.resolutions if joint or config.loss.stage_one == "all" else (geometry.HR_SIZE,)
+        sizes = g.resolutions if joint or config.loss.stage_one == "all" else (g.hr_size,)
         terms = {"pixel": _over_stages(config, lambda r: losses.l1(fake[r], real[r]), sizes)}
         if joint:
-            seen = {r: _seen(config, image) for r, image in fake.items()}
+            seen = {r: common.seen(config, image) for r, image in fake.items()}
             terms |= _image_terms(config, nets, frozen, seen, hr)
         total = common.weigh(terms, config.weights)
         if with_pose:
@@ -240,7 +243,7 @@ def predict(config: Any, variables: dict, lr: Float[Array, "b h w 3"]) -> Predic
       others are not trained.
     """
     images = {r: jnp.clip(x, 0.0, 1.0) for r, x in generator(config).apply(variables, lr).items()}
-    sr = images[geometry.HR_SIZE]
+    sr = images[config.data.hr_size]
     return {"sr": sr, "stages": {r: x for r, x in images.items() if config.stage_weights[f"r{r}"] or x is sr}}
 
 
@@ -277,11 +280,6 @@ def _check(config: Any) -> None:
         section, name = key.split(".")
         if config[section][name] not in choices:
             raise ValueError(f"{key} is {config[section][name]!r}; it can be {' or '.join(choices)}")
-
-
-def _seen(config: Any, image: Array) -> Array:
-    """SR as frozen networks and discriminators see it: as it is stored, or as the generator left it."""
-    return losses.as_stored(image) if config.loss.clip_sr else image
 
 
 def _discriminator(config: Any, name: str) -> PatchDiscriminator | FeatureDiscriminator:

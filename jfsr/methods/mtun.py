@@ -24,6 +24,7 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from jfsr.data import heatmaps, misalign
+from jfsr.data.records import LANDMARKS
 from jfsr.frozen import zoo
 from jfsr.methods import Prediction, common
 from jfsr.methods.common import AXIS, State
@@ -34,7 +35,7 @@ CONFIG = {
     "model": {"widths": tuple[int, ...], "autoencoder": bool, "stn_at": int, "heb_at": int, "stacks": int,
               "heb_features": int, "skip_connection": str, "skip": str, "dtype": str},
     "disc": {"widths": tuple[int, ...]},
-    "loss": {"adversarial": str},
+    "loss": {"adversarial": str, "clip_sr": bool},
     "heatmap": {"sigma_px": float},
     "weights": {"pixel": float, "perceptual": float, "adv": float, "heatmap": float},
     "frozen": {"features": str},
@@ -84,7 +85,16 @@ def optimizer(config: Any) -> optax.GradientTransformation:
 
 
 def init(config: Any, key: common.Key, batch: Mapping[str, Any]) -> State:
-    """Fresh state. ``batch`` gives the shapes; a discriminator that has no weight is left out."""
+    """Fresh state. ``batch`` gives the shapes; a discriminator that has no weight is left out.
+
+    Raises:
+      ValueError: the heatmaps have a weight, and the faces other landmarks than iBUG's 68.
+    """
+    points = batch["landmarks_px"].shape[1] if "landmarks_px" in batch else LANDMARKS
+    if config.weights.heatmap and points != LANDMARKS:
+        raise ValueError(
+            f"the components are made of {LANDMARKS} landmarks, and the faces of data.sources have {points}"
+        )
     misalign.ranges(config.data.misalign)  # refused here, before anything is computed
     hr, small = jnp.asarray(batch["hr"][:1]), common.blank_lr(config, batch)
     for_g, for_d = jax.random.split(key)
@@ -130,7 +140,7 @@ def train_step(
             discriminator(config),
             nets["d"],
             hr,
-            fake,
+            common.seen(config, fake),
             kind=config.loss.adversarial,
             tx=optimizer(config),
             rate=rate,
@@ -138,14 +148,14 @@ def train_step(
 
     # ---- Generator, (6): the gradient reaches image and heatmaps, then runs back once.
     def objective(fake, maps):
-        terms = {"pixel": jnp.mean(squared_distance(fake, hr))}
+        terms, seen = {"pixel": jnp.mean(squared_distance(fake, hr))}, common.seen(config, fake)
         if config.weights.perceptual:
             vgg = zoo.network(config.frozen.features)
-            features = (vgg.apply(frozen["features"], x) for x in (fake, hr))
+            features = (vgg.apply(frozen["features"], x) for x in (seen, hr))
             terms["perceptual"] = jnp.mean(squared_distance(*features))
         if "d" in nets:
             # DEVIATES: (4) as printed rewards fakes that look fake; this is -log D(fake).
-            terms["adv"] = common.adversarial_loss(discriminator(config), nets["d"], fake, kind=config.loss.adversarial)
+            terms["adv"] = common.adversarial_loss(discriminator(config), nets["d"], seen, kind=config.loss.adversarial)
         if config.weights.heatmap:
             target, known = true_maps(config, batch, size=maps.shape[2])
             terms["heatmap"] = common.masked_mean(heatmap_loss(maps, target), known)

@@ -6,6 +6,7 @@ another 1×1 convolution makes the heatmaps. Features and heatmaps are added to 
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax.numpy as jnp
@@ -31,14 +32,15 @@ class ResidualUnit(nn.Module):
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool = True) -> Float[Array, "b h w d"]:
         """[b, h, w, N_i] -> [b, h, w, N_o]."""
         norm = lambda name: layers.BatchNorm(axis_name=self.axis_name, dtype=self.dtype, name=name)
+        conv = functools.partial(nn.Conv, kernel_init=layers.lecun_init, dtype=self.dtype)
         wide, y = x.shape[-1], x
         # No bias before BatchNorm, which would subtract it.
         y = nn.relu(norm("norm1")(y, train=train))
-        y = nn.Conv(wide, (3, 3), padding=1, use_bias=False, dtype=self.dtype, name="conv1")(y)
+        y = conv(wide, (3, 3), padding=1, use_bias=False, name="conv1")(y)
         y = nn.relu(norm("norm2")(y, train=train))
-        y = nn.Conv(self.features, (1, 1), dtype=self.dtype, name="conv2")(y)
+        y = conv(self.features, (1, 1), name="conv2")(y)
         if wide != self.features:
-            x = nn.Conv(self.features, (1, 1), dtype=self.dtype, name="skip")(x)
+            x = conv(self.features, (1, 1), name="skip")(x)
         return x + y
 
 
@@ -96,7 +98,9 @@ class StackedHourglasses(nn.Module):
     def __call__(self, x: Float[Array, "b n n c"], *, train: bool = True) -> Float[Array, "s b n n m"]:
         """[b, n, n, c] -> float32 [stacks, b, n, n, maps], not clipped; the last stack's are the final estimate."""
         kind = {"axis_name": self.axis_name, "dtype": self.dtype}
-        conv = lambda wide, name, bias=True: nn.Conv(wide, (1, 1), use_bias=bias, dtype=self.dtype, name=name)
+        conv = lambda wide, name, bias=True: nn.Conv(
+            wide, (1, 1), use_bias=bias, kernel_init=layers.lecun_init, dtype=self.dtype, name=name
+        )
         x = ResidualUnit(self.features, **kind, name="first")(x, train=train)
         estimates = []
         for i in range(1, self.stacks + 1):

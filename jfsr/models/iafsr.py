@@ -149,7 +149,7 @@ class Discriminator(nn.Module):
                     strides=stride,
                     padding=1,
                     use_bias=plain,
-                    kernel_init=nn.initializers.normal(0.02),
+                    kernel_init=layers.normal_init(0.02),
                     name=f"conv_{i}{letter}",
                 )
                 x = conv(x)

@@ -68,7 +68,7 @@ class ResBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """Features -> features, same shape and type."""
-        init = nn.initializers.normal(self.init_std)
+        init = layers.normal_init(self.init_std)
         y = nn.relu(layers.conv3x3(self.features, init=init, dtype=self.dtype, name="conv1")(x))
         y = x + self.scale * layers.conv3x3(self.features, init=init, dtype=self.dtype, name="conv2")(y)
         return nn.relu(y) if self.relu else y
@@ -141,7 +141,7 @@ class JASRNet(nn.Module):
             raise ValueError(f"JASRNet ×{self.scale} takes sides whose enlargement is a multiple of 8, got {lr.shape}")
 
     def _conv(self, name: str, width: int = 0, stride: int = 1) -> nn.Conv:
-        init = nn.initializers.normal(self.init_std)
+        init = layers.normal_init(self.init_std)
         return nn.Conv(
             width or self.features,
             (3, 3),

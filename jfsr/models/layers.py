@@ -6,7 +6,8 @@ parameters and running statistics are always float32.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -15,11 +16,33 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 LEAKY_SLOPE = 0.2
+Init = Callable[..., Array]  # (key, shape, dtype) -> array, as in jax.nn.initializers
+
+
+def as_matrix(init: Init) -> Init:
+    """An initialiser that draws a kernel as the matrix [fan_in, fan_out] and reshapes it: the same values.
+
+    XLA on CPU compiles a draw of four axes three to ten times as long as one of two: 2 s for each convolution, 45 s for
+    all networks of a small GAN.
+    """
+
+    def draw(key: Any, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
+        return init(key, (math.prod(shape[:-1]), shape[-1]), dtype).reshape(shape)
+
+    return draw
+
+
+def normal_init(std: float) -> Init:
+    """N(0, std²)."""
+    return as_matrix(nn.initializers.normal(std))
+
 
 # std = 0.1 * sqrt(2 / fan_in): ESRGAN's initial kernels in its dense blocks (arXiv 1809.00219, sec. 3.1).
-small_he_init = nn.initializers.variance_scaling(0.1**2 * 2.0, "fan_in", "normal")
+small_he_init = as_matrix(nn.initializers.variance_scaling(0.1**2 * 2.0, "fan_in", "normal"))
 # U(+-1/sqrt(fan_in)): PyTorch's default, which ESRGAN's code keeps for all its other convolutions.
-torch_conv_init = nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")
+torch_conv_init = as_matrix(nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform"))
+# Flax's default.
+lecun_init = as_matrix(nn.initializers.lecun_normal())
 
 
 def leaky_relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -28,7 +51,7 @@ def leaky_relu(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def conv3x3(
-    features: int, *, init: Callable[..., Array] = torch_conv_init, dtype: Any = jnp.float32, name: str | None = None
+    features: int, *, init: Init = torch_conv_init, dtype: Any = jnp.float32, name: str | None = None
 ) -> nn.Conv:
     """A 3×3 convolution with bias, stride 1, zero padding 1: [b, h, w, c] -> [b, h, w, features]."""
     return nn.Conv(features, (3, 3), padding=1, kernel_init=init, dtype=dtype, name=name)
@@ -53,7 +76,7 @@ class Deconv(nn.Module):
     def __call__(self, x: Float[Array, "b h w c_in"]) -> Float[Array, "b h_out w_out features"]:
         """[b, h, w, c] -> [b, 2h, 2w, features]."""
         b, h, w, c = x.shape
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (4, 4, c, self.features), jnp.float32)
+        kernel = self.param("kernel", lecun_init, (4, 4, c, self.features), jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         x, kernel, bias = (v.astype(self.dtype) for v in (x, kernel, bias))
         # Along each axis, tap 2d + p of the kernel connects sub-pixel p to input d of its two inputs.

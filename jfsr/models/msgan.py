@@ -5,6 +5,9 @@
 | 16 | 8×8 | 23 RRDBs at 8, to 32 | 23 RRDBs at 32, to 128 | 16, 32, 64, 128 | 33,803,852 |
 | 8 | 16×16 | 23 RRDBs at 16, to 32 | 23 RRDBs at 32, to 128 | 32, 64, 128 | 33,654,409 |
 
+Ours beside the paper's: ×4 (32×32, 23 RRDBs at 32, 23 at 64), faces of another size than 128, and fewer channels where
+the images are large (``widths``).
+
 The discriminators: one PatchGAN per stage, and D_r on the pose network's features (sec. III-B1, IV-B).
 
 Both take ``train`` (BatchNorm uses the batch's statistics) and ``update_stats`` (the running averages and the
@@ -34,7 +37,8 @@ from jfsr.models import layers
 from jfsr.models.rrdb import RRDBTrunk
 
 # PixelShuffle(2) steps in the two halves: "x16: the first half x4, the other half the remaining x4; x8: x2, then x4".
-UPS = {8: (1, 2), 16: (2, 2)}
+# ×4 is ours.
+UPS = {4: (1, 1), 8: (1, 2), 16: (2, 2)}
 
 
 class MSGANGenerator(nn.Module):
@@ -45,10 +49,15 @@ class MSGANGenerator(nn.Module):
     ``up_128``, ``rgb_16`` … ``rgb_128``, and ``conv_hr`` before the last head.
 
     Attributes:
-      scale: 8 or 16.
-      features: channels between blocks.
-      growth: channels that each convolution of a dense block adds.
+      scale: 4, 8 or 16.
+      hr_size: side of the final image for the nominal input, see :attr:`resolutions`.
+      features: channels between the blocks of the first half.
+      growth: channels that each convolution of a dense block adds; in a second half of other width, as many more or
+        fewer.
       blocks: RRDBs in the first and the second half.
+      widths: channels at each of the resolutions; the second half's blocks have those of their input. () = ``features``
+        everywhere, as in the paper. Most of the cost is where the images are large, and most of the use where they are
+        small: 48, 24, 12 channels behind 64 take a third less time for a third more parameters.
       skip: 'none': a head predicts the whole image, as ESRGAN's does. 'bicubic': a head predicts the difference to the
         LR image resized to its stage by cubic interpolation; an untrained generator of a few blocks then scores like
         bicubic (within 0.01 dB), and becomes useful in minutes. Same parameters.
@@ -56,9 +65,11 @@ class MSGANGenerator(nn.Module):
     """
 
     scale: int = 16
+    hr_size: int = HR_SIZE
     features: int = 64
     growth: int = 32
     blocks: tuple[int, int] = (23, 23)
+    widths: tuple[int, ...] = ()
     skip: Literal["none", "bicubic"] = "none"
     unroll: int | None = None
     remat: bool = False
@@ -67,7 +78,7 @@ class MSGANGenerator(nn.Module):
     @property
     def resolutions(self) -> tuple[int, ...]:
         """Keys of the result, coarse to fine: (16, 32, 64, 128) for ×16, (32, 64, 128) for ×8."""
-        first = 2 * HR_SIZE // self.scale
+        first = 2 * self.hr_size // self.scale
         return tuple(first * 2**i for i in range(sum(UPS[self.scale])))
 
     @nn.compact
@@ -76,22 +87,25 @@ class MSGANGenerator(nn.Module):
 
         Returns:
           {resolution: float32 image, not clipped}, coarse to fine. A resolution is the stage's size for the nominal
-          input of 128/scale pixels: 128 always means the final image, [b, scale·h, scale·w, 3].
+          input of hr_size/scale pixels: hr_size always means the final image, [b, scale·h, scale·w, 3].
 
         Raises:
-          ValueError: unknown scale or skip.
+          ValueError: unknown scale or skip, or not one width for each resolution.
         """
         if self.scale not in UPS:
             raise ValueError(f"MSGANGenerator: scale must be one of {sorted(UPS)}, got {self.scale}")
         if self.skip not in ("none", "bicubic"):
             raise ValueError(f"MSGANGenerator: skip must be 'none' or 'bicubic', got {self.skip!r}")
-        images = {}
-        x, resolution = lr, HR_SIZE // self.scale
+        widths = self.widths or (self.features,) * len(self.resolutions)
+        if len(widths) != len(self.resolutions):
+            raise ValueError(f"MSGANGenerator: widths are channels at {self.resolutions}, one for each; got {widths}")
+        images: dict[int, Array] = {}
+        x, resolution, width = lr, self.hr_size // self.scale, self.features
         for half, (blocks, ups) in enumerate(zip(self.blocks, UPS[self.scale], strict=True), 1):
             x = RRDBTrunk(
                 blocks,
-                self.features,
-                self.growth,
+                width,
+                self.growth * width // self.features,
                 conv_first=half == 1,
                 unroll=self.unroll,
                 remat=self.remat,
@@ -99,8 +113,8 @@ class MSGANGenerator(nn.Module):
                 name=f"trunk{half}",
             )(x)
             for _ in range(ups):
-                resolution *= 2
-                x = layers.conv3x3(4 * self.features, dtype=self.dtype, name=f"up_{resolution}")(x)
+                resolution, width = 2 * resolution, widths[len(images)]
+                x = layers.conv3x3(4 * width, dtype=self.dtype, name=f"up_{resolution}")(x)
                 x = layers.leaky_relu(layers.pixel_shuffle(x, 2))
                 images[resolution] = self._to_rgb(x, lr, resolution)
         return images
@@ -108,8 +122,8 @@ class MSGANGenerator(nn.Module):
     def _to_rgb(
         self, x: Float[Array, "b h w c"], lr: Float[Array, "b h_lr w_lr 3"], resolution: int
     ) -> Float[Array, "b h w 3"]:
-        if resolution == HR_SIZE:
-            x = layers.leaky_relu(layers.conv3x3(self.features, dtype=self.dtype, name="conv_hr")(x))
+        if resolution == self.hr_size:
+            x = layers.leaky_relu(layers.conv3x3(x.shape[-1], dtype=self.dtype, name="conv_hr")(x))
         head = layers.conv3x3(3, init=layers.small_he_init, dtype=self.dtype, name=f"rgb_{resolution}")
         image = head(x).astype(jnp.float32)
         if self.skip == "bicubic":
@@ -119,9 +133,9 @@ class MSGANGenerator(nn.Module):
 
 
 KERNEL, PADDING = 4, 1
-# Strides of the PatchGAN for each resolution: at 128 and 64 pix2pix's, whose field is 70 px; below, as many halvings as
+# Strides of the PatchGAN for each resolution: from 64 on pix2pix's, whose field is 70 px; below, as many halvings as
 # leave a map of at least 4 pixels.
-STRIDES = {16: (2, 1, 1, 1, 1), 32: (2, 2, 1, 1, 1), 64: (2, 2, 2, 1, 1), 128: (2, 2, 2, 1, 1)}
+STRIDES = {16: (2, 1, 1, 1, 1), 32: (2, 2, 1, 1, 1), **dict.fromkeys((64, 128, 256), (2, 2, 2, 1, 1))}
 
 
 def map_side(size: int, strides: Sequence[int]) -> int:
@@ -197,7 +211,7 @@ class PatchDiscriminator(nn.Module):
                 strides=stride,
                 padding=PADDING,
                 use_bias=first or last,
-                kernel_init=nn.initializers.normal(0.02),
+                kernel_init=layers.normal_init(0.02),
                 dtype=self.dtype,
                 name=f"conv{i}",
             )

@@ -97,7 +97,9 @@ class MTUNGenerator(nn.Module):
         x = lr
         if self.autoencoder:
             first = nn.relu(layers.conv3x3(at16, dtype=self.dtype, name="encode1")(lr))
-            x = nn.Conv(at8, (4, 4), strides=2, padding=1, dtype=self.dtype, name="encode2")(first)
+            x = nn.Conv(
+                at8, (4, 4), strides=2, padding=1, kernel_init=layers.lecun_init, dtype=self.dtype, name="encode2"
+            )(first)
             x = up(at16, "decode")(nn.relu(x))
             x = nn.relu(x + first if self.skip_connection == "autoencoder" else x)
 
@@ -172,7 +174,7 @@ class MTUNDiscriminator(nn.Module):
         """RGB in [0, 1] -> float32 logits, > 0 for real."""
         x = 2.0 * x - 1.0
         for i, width in enumerate(self.widths, 1):
-            init = nn.initializers.normal(0.02)
+            init = layers.normal_init(0.02)
             x = nn.Conv(width, (4, 4), strides=2, padding=1, use_bias=i == 1, kernel_init=init, name=f"conv{i}")(x)
             if i > 1:
                 norm = layers.BatchNorm(axis_name=self.axis_name, name=f"norm{i}")

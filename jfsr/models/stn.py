@@ -8,11 +8,14 @@ values outside the image are zero.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
+
+from jfsr.models import layers
 
 
 def sample_similarity(x: Float[Array, "b h w c"], theta: Float[Array, "b 4"]) -> Float[Array, "b h w c"]:
@@ -78,9 +81,12 @@ class SimilaritySTN(nn.Module):
         if x.shape[1] not in (16, 32, 64):
             raise ValueError(f"SimilaritySTN takes maps with a side of 16, 32 or 64, got {x.shape[1]}")
         padding = 2 if x.shape[1] == 16 else 0
+        conv = functools.partial(
+            nn.Conv, self.width, (5, 5), padding=padding, kernel_init=layers.lecun_init, dtype=self.dtype
+        )
         for i in (1, 2):
             x = nn.max_pool(x, (2, 2), strides=(2, 2))
-            x = nn.relu(nn.Conv(self.width, (5, 5), padding=padding, dtype=self.dtype, name=f"conv{i}")(x))
+            x = nn.relu(conv(name=f"conv{i}")(x))
         # DEVIATES: the paper has a third max-pool 2 here. From 32×32 it leaves 20 numbers, not the paper's 80 (which
         # its STN_0 has, this network without the first pool and the third). The last pool reaches 2×2 instead.
         last = x.shape[1] // 2

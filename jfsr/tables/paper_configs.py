@@ -20,6 +20,7 @@ PAPER: dict[str, Any] = {
             "disc.feature_norm": "joint",
             "disc.strides.r128": [2, 2, 2, 1, 1],
             "disc.strides.r16": [2, 1, 1, 1, 1],
+            "disc.strides.r256": [2, 2, 2, 1, 1],
             "disc.strides.r32": [2, 2, 1, 1, 1],
             "disc.strides.r64": [2, 2, 2, 1, 1],
             "disc.widths": [64, 128, 256, 512],
@@ -38,6 +39,7 @@ PAPER: dict[str, Any] = {
             "model.features": 64,
             "model.growth": 32,
             "model.skip": "none",
+            "model.widths": [],
             "optim.b1": 0.9,
             "optim.b2": 0.99,
             "optim.drop": 0.5,
@@ -49,6 +51,7 @@ PAPER: dict[str, Any] = {
             "scale": 8,
             "stage_weights.r128": 1.0,
             "stage_weights.r16": 0.001,
+            "stage_weights.r256": 1.0,
             "stage_weights.r32": 0.005,
             "stage_weights.r64": 0.01,
             "train.batch": 16,
@@ -77,6 +80,7 @@ PAPER: dict[str, Any] = {
             "generator": [
                 {
                     "stage_weights.r16": 0.0,
+                    "stage_weights.r256": 0.0,
                     "stage_weights.r32": 0.0,
                     "stage_weights.r64": 0.0,
                     "weights.adv": 0.0,
@@ -87,6 +91,7 @@ PAPER: dict[str, Any] = {
                 {
                     "scale": 16,
                     "stage_weights.r16": 0.0,
+                    "stage_weights.r256": 0.0,
                     "stage_weights.r32": 0.0,
                     "stage_weights.r64": 0.0,
                     "weights.adv": 0.0,
@@ -108,6 +113,7 @@ PAPER: dict[str, Any] = {
             "disc.widths": [64, 128, 256, 512],
             "frozen.identity": "lightcnn9",
             "loss.adversarial": "bce",
+            "loss.clip_sr": True,
             "model.blocks": 6,
             "model.dtype": "float32",
             "model.features": 64,
@@ -153,6 +159,7 @@ PAPER: dict[str, Any] = {
             "frozen.features": "vgg19",
             "heatmap.sigma_px": 4.0,
             "loss.adversarial": "bce",
+            "loss.clip_sr": True,
             "model.autoencoder": True,
             "model.dtype": "float32",
             "model.heb_at": 64,
@@ -196,7 +203,7 @@ PAPER: dict[str, Any] = {
     "jasrnet": {
         "keys": {
             "data.clean_share": 0.0,
-            "data.degradation": "bicubic",
+            "data.degradation": "cv2_cubic",
             "data.flip": 0.5,
             "data.hr_size": 128,
             "data.jitter": 0.05,

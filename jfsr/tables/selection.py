@@ -98,4 +98,4 @@ def listing() -> list[str]:
         lacking += [f"jfsr port {network}" for _, network in table.networks if not zoo.present(network)]
         lacking = [x for x in lacking if x]
         lines.append(f"{name:22}{table.title}" + (f"\n{'':22}  needs {'; '.join(lacking)}" if lacking else ""))
-    return [*lines, *(f"{name:22}not scored: {why}" for name, why in protocols.UNSCORED.items())]
+    return lines

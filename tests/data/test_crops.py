@@ -68,7 +68,7 @@ def test_every_rule_has_a_golden_box():
     ("rule", "record", "message"),
     [
         ("landmark_bx", face(), "unknown crop rule 'landmark_bx'; did you mean 'landmark_box'"),
-        ("landmark_box", face(), "one.png has no 68 landmarks, which this crop needs; use 'eyes_mouth' or 'center'"),
+        ("landmark_box", face(), "one.png has no landmarks, which this crop needs; use 'eyes_mouth' or 'center'"),
         ("eyes_mouth", face(), "one.png has no 5 landmarks"),
         # MTCNN's boxes alone will do: neither the set's own box nor its points stand in for them.
         ("mtcnn", face(**BOX, **ALIGNED, **MARKS), "one.png has no box of MTCNN; .* 'jfsr data boxes'"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -49,7 +51,9 @@ def test_landmark_lines_and_their_table():
     floors = {key: lines[0][name] for key, name in landmarks.FLOORS.items()}
     said = f"would score {floors['nmse_soft']:.2f} %, and {floors['nmse']:.2f} % by arg-max"
     assert any(said in fact for fact in result.facts)
-    with pytest.raises(ValueError, match="normaliser is 'eyes'; it can be outer_eyes or pupils or box_sqrt"):
+    with pytest.raises(
+        ValueError, match="normaliser is 'eyes'; it can be outer_eyes or pupils or box_sqrt or given_box_sqrt"
+    ):
         protocols.choose("folder", {"normaliser": "eyes"})
     other = protocols.choose("folder", {"dir": "x", "scale": 8, "normaliser": "box_sqrt"})
     assert other.digest() != protocol.digest()
@@ -59,6 +63,26 @@ def test_a_system_without_landmarks_has_no_landmark_lines():
     (some,) = scored_faces()
     some.found_px.clear()
     assert landmarks.run([some], Context()) == []
+
+
+def test_a_system_of_other_landmarks_than_the_faces_is_told():
+    (some,) = scored_faces()
+    nineteen = dataclasses.replace(some, landmarks_px=some.landmarks_px[:, :19], visible=some.visible[:, :19])
+    lines = landmarks.run([nineteen], Context())
+    assert [line["row"] for line in lines] == ["ours", "ours"]
+    assert not any(key in lines[0] for key in landmarks.COLUMNS)
+    (fact,) = landmarks.facts(lines, Context())
+    assert fact.startswith("Landmarks not scored: the system finds 68 landmarks, and these faces have 19 of their own")
+    # Of its own 19 it is scored over the box that the set gives, the known and visible ones alone.
+    found = {key: points[:, :19] for key, points in some.found_px.items()}
+    boxes = np.array([[10, 20, 74, 84], [np.nan] * 4], np.float32)
+    own = dataclasses.replace(nineteen, found_px=found, box_px=boxes)
+    first, second = landmarks.run([own], Context(normaliser="given_box_sqrt"))
+    gap = np.linalg.norm(found["landmarks_px"][0] - own.landmarks_px[0], axis=-1)[own.visible[0]].mean()
+    np.testing.assert_allclose(first["nmse"], 100 * gap / 64, rtol=1e-5)
+    assert np.isnan(second["nmse"])
+    with pytest.raises(ValueError, match=r"'outer_eyes' is a distance among the 68 landmarks, and these faces have 19"):
+        landmarks.run([own], Context())
 
 
 def test_the_floor_is_the_error_of_perfect_heatmaps():

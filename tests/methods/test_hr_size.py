@@ -35,7 +35,13 @@ def shapes(config):
 
 
 @pytest.mark.parametrize(
-    ("name", "variant", "low"), [("jasrnet", "hr256,debug", 64), ("iafsr", "debug", 32), ("mtun", "debug,s1", 32)]
+    ("name", "variant", "low"),
+    [
+        ("jasrnet", "hr256,debug", 64),
+        ("iafsr", "debug", 32),
+        ("mtun", "debug,s1", 32),
+        ("msgan", "hr256,debug", 32),
+    ],
 )
 def test_a_step_and_a_prediction_at_256(load_config, name, variant, low):
     config, method = load_config(name, f"{variant},data.hr_size={SIDE}"), methods.find(name)
@@ -110,5 +116,7 @@ def test_jasrnet_with_the_landmarks_of_aflw_and_of_helen(load_config, count):
     assert found["heatmaps"].shape == (2, 16, 16, count + 1)
     scores = jax.eval_shape(functools.partial(method.score, config), variables, {}, batch)
     assert set(scores) == {"psnr", "nmse_box"}
-    with pytest.raises(ValueError, match=rf"model.landmarks is {count}, and the faces have 68 landmarks"):
+    with pytest.raises(
+        ValueError, match=rf"model.landmarks is {count}, and the faces of data.sources have 68 landmarks"
+    ):
         method.init(config, KEY, shapes(load_config("jasrnet", "debug")))

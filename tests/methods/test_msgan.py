@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from support.steps import KEY, Run, assert_close, faces, frozen_for
 
-from jfsr.methods import msgan
+from jfsr.methods import common, msgan
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def test_networks_and_discriminators_see_sr_as_it_is_stored(joint):
 
 def test_what_sr_is_clipped_for_has_a_gradient_beyond_the_clip(load_config):
     image = jnp.array([[-0.5, 0.5, 1.5]])[..., None, None]
-    pull = lambda arg: jax.grad(lambda x: jnp.sum(msgan._seen(load_config("msgan", arg), x) ** 2))(image).ravel()
+    pull = lambda arg: jax.grad(lambda x: jnp.sum(common.seen(load_config("msgan", arg), x) ** 2))(image).ravel()
     np.testing.assert_allclose(pull("debug"), [0, 1, 2])  # 2 x of the clipped
     np.testing.assert_allclose(pull("debug,loss.clip_sr=False"), [-1, 1, 3])
 

@@ -32,6 +32,12 @@ COUNTS = {
     "rrdb.RRDBNet": (RRDBNet(), (1, 8, 8, 3), 16_697_987),
     "msgan.MSGANGenerator": (MSGANGenerator(), (1, 8, 8, 3), 33_803_852),
     "msgan.MSGANGenerator x8": (MSGANGenerator(scale=8), (1, 16, 16, 3), 33_654_409),
+    "msgan.MSGANGenerator x4": (MSGANGenerator(scale=4), (1, 32, 32, 3), 33_504_966),
+    "msgan.MSGANGenerator tapered": (
+        MSGANGenerator(scale=8, blocks=(4, 2), widths=(48, 24, 12)),
+        (1, 16, 16, 3),
+        3_913_121,
+    ),
     "msgan.PatchDiscriminator": (PatchDiscriminator(), (1, 128, 128, 3), 2_765_633),
     "msgan.PatchDiscriminator 16": (PatchDiscriminator(size=16), (1, 16, 16, 3), 2_765_633),
     "msgan.FeatureDiscriminator": (FeatureDiscriminator(), (2, 2048), 591_105),

@@ -59,7 +59,7 @@ def test_every_parameter_of_the_generator_learns(small):
     nonzero_everywhere(small[-1])
 
 
-@pytest.mark.parametrize(("scale", "resolutions"), [(8, (32, 64, 128)), (16, (16, 32, 64, 128))])
+@pytest.mark.parametrize(("scale", "resolutions"), [(4, (64, 128)), (8, (32, 64, 128)), (16, (16, 32, 64, 128))])
 def test_generator_shapes(scale, resolutions):
     net = MSGANGenerator(scale=scale, blocks=(1, 1), dtype=jnp.bfloat16, skip="bicubic", **SMALL)
     assert net.resolutions == resolutions
@@ -70,10 +70,23 @@ def test_generator_shapes(scale, resolutions):
         for r, x in images.items():
             assert x.shape == (2, h * r // nominal, w * r // nominal, 3)
             assert x.dtype == jnp.float32
-    with pytest.raises(ValueError, match=r"scale must be one of \[8, 16\], got 4"):
-        MSGANGenerator(scale=4).init(KEY, jnp.zeros((1, 32, 32, 3)))
+    with pytest.raises(ValueError, match=r"scale must be one of \[4, 8, 16\], got 2"):
+        MSGANGenerator(scale=2).init(KEY, jnp.zeros((1, 64, 64, 3)))
+    with pytest.raises(ValueError, match=r"widths are channels at \(32, 64, 128\), one for each; got \(6, 4\)"):
+        MSGANGenerator(scale=8, widths=(6, 4), **SMALL).init(KEY, jnp.zeros((1, 16, 16, 3)))
     with pytest.raises(ValueError, match="'none' or 'bicubic', got 'linear'"):
         MSGANGenerator(skip="linear", blocks=(1, 1), **SMALL).init(KEY, jnp.zeros((1, 8, 8, 3)))
+
+
+def test_channels_by_resolution_and_another_size_of_the_face():
+    net = MSGANGenerator(scale=8, hr_size=256, blocks=(1, 1), widths=(6, 4, 2), **SMALL)
+    images, variables = jax.eval_shape(lambda x: net.init_with_output(KEY, x), jnp.zeros((1, 32, 32, 3)))
+    assert {r: x.shape[1] for r, x in images.items()} == {64: 64, 128: 128, 256: 256}
+    kernels = {name: layer["kernel"].shape for name, layer in variables["params"].items() if "kernel" in layer}
+    assert [kernels[f"up_{r}"] for r in (64, 128, 256)] == [(3, 3, 8, 24), (3, 3, 6, 16), (3, 3, 4, 8)]
+    assert kernels["conv_hr"] == (3, 3, 2, 2)
+    dense = variables["params"]["trunk2"]["blocks"]["rdb1"]["conv1"]["kernel"].shape
+    assert dense[-2:] == (6, 3)  # the second half has the width of its input, and grows in proportion
 
 
 def test_bicubic_skip_is_pils_bicubic():

@@ -19,7 +19,8 @@ def faces(config, batch=4, seed=0, labelled=True):
     """A batch of smooth random images with labels."""
     rng = np.random.default_rng(seed)
     coarse = jnp.asarray(rng.uniform(size=(batch, 8, 8, 3)), jnp.float32)
-    hr = np.clip(np.asarray(jax.image.resize(coarse, (batch, 128, 128, 3), "cubic")), 0, 1)
+    side = config.data.get("hr_size", 128)
+    hr = np.clip(np.asarray(jax.image.resize(coarse, (batch, side, side, 3), "cubic")), 0, 1)
     pose_deg = rng.uniform(-60, 60, (batch, 3)).astype(np.float32)
     out = {
         "hr": hr,
@@ -31,7 +32,7 @@ def faces(config, batch=4, seed=0, labelled=True):
     }
     scale = config.get("scale", 1)
     if scale > 1:
-        n = 128 // scale
+        n = side // scale
         out["lr"] = hr.reshape(batch, n, scale, n, scale, 3).mean((2, 4))
     return out
 

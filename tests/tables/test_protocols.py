@@ -38,7 +38,8 @@ def test_wrong_names_are_refused_with_the_nearest():
 def test_a_table_of_several_data_sets_means_all_of_its_parts():
     assert protocols.named("msgan/t2") == ["msgan/t2-aflw2000", "msgan/t2-biwi"]
     assert protocols.named("msgan/t2-biwi") == ["msgan/t2-biwi"]
-    assert protocols.named("jasrnet/t2") == ["jasrnet/t2-common", "jasrnet/t2-challenge", "jasrnet/t2-full"]
+    parts = ("common", "challenge", "full", "aflw")
+    assert protocols.named("jasrnet/t2") == [f"jasrnet/t2-{part}" for part in parts]
     assert protocols.named("synthetic") == ["synthetic"]  # not synthetic-tiny
 
 

@@ -9,11 +9,11 @@ authors' paper says 25,993 in 21,997 pictures.
 Splits ``train`` and ``test`` are those of JASRNet and SBR, with 20,000 and 4,386 faces: the 24,386 faces of AFLW-19
 (Zhu et al., Unconstrained Face Alignment via Cascaded Compositional Learning, CVPR 2016). Its list,
 ``AFLWinfo_release.mat``, lies beside the database or in the root. It has ``nameList``, ``bbox`` (left, right, top,
-bottom), ``data`` (19 x, then 19 y: the 21 landmarks without the ears, hidden ones placed by hand) and ``ra``, an order
-whose first 20,000 faces are for training. It has no poses.
+bottom), ``data`` (19 x, then 19 y, hidden ones placed by hand), ``mask_new`` (which of them are visible) and ``ra``, an
+order whose first 20,000 faces are for training. It has no poses.
 
-The 68 landmarks are unknown. ``landmarks5_px`` are ``LeftEyeCenter`` (the viewer's left), ``RightEyeCenter``,
-``NoseCenter``, ``MouthLeftCorner`` and ``MouthRightCorner``; a point that the authors did not mark (hidden) is NaN.
+A face has 19 landmarks, :data:`NAMES`: AFLW's 21 without the ears. ``landmarks5_px`` are five of them. In the database
+a point that the authors did not mark is hidden, and NaN here; AFLW-19 has a place for it, and it is not visible.
 Coordinates are used as they are, counted from 0. A face has its picture's name, ``0/image00002.jpg``; further faces of
 a picture are ``…#2``, numbered within the database or within that list. A square of ``REGION`` sides of the face's
 rectangle is kept.
@@ -41,8 +41,13 @@ from jfsr import geometry
 from jfsr.data.datasets.matfile import read_mat
 from jfsr.data.datasets.official import Entry, Official, Split
 
-FIVE = ("LeftEyeCenter", "RightEyeCenter", "NoseCenter", "MouthLeftCorner", "MouthRightCorner")
-FIVE_OF_19 = [7, 10, 13, 15, 17]
+# In the order of AFLW-19, from the viewer's left to right.
+NAMES = (
+    *(f"{side}Brow{part}" for side in ("Left", "Right") for part in ("LeftCorner", "Center", "RightCorner")),
+    *(f"{side}Eye{part}" for side in ("Left", "Right") for part in ("LeftCorner", "Center", "RightCorner")),
+    *("NoseLeft", "NoseCenter", "NoseRight", "MouthLeftCorner", "MouthCenter", "MouthRightCorner", "ChinCenter"),
+)
+FIVE = [7, 10, 13, 15, 17]  # the eyes' centres, the nose's, the mouth's corners
 TRAIN = 20_000
 REGION = 3.0
 PLACES = ("data", "aflw/data", ".")
@@ -73,16 +78,19 @@ def scan(root: pathlib.Path, split: str) -> Split:
 
 
 def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
-    """Box, pose and five points."""
-    x, y, width, height, yaw, pitch, roll, *points = entry.data
+    """Box, pose, landmarks and which of them are visible."""
+    x, y, width, height, yaw, pitch, roll, *labels = entry.data
+    points = np.array(labels, np.float32).reshape(len(NAMES), 3)
     return {
         "pose_deg": np.array([yaw, pitch, roll], np.float32),
-        "landmarks5_px": np.array(points, np.float32).reshape(5, 2),
+        "landmarks_px": points[:, :2],
+        "landmarks5_px": points[FIVE, :2],
+        "visible": np.isfinite(points).all(-1) & (points[:, 2] > 0),
         "box_px": np.array([x, y, x + width, y + height], np.float32),
     }
 
 
-# Name, picture below flickr/, (x, y, width, height), (yaw, pitch, roll) in degrees, ten coordinates.
+# Name, picture below flickr/, (x, y, width, height), (yaw, pitch, roll) in degrees, (x, y, visible) of each landmark.
 Face = tuple[str, str, tuple[float, ...], tuple[float, ...], tuple[float, ...]]
 
 
@@ -113,8 +121,8 @@ def read_database(file: pathlib.Path) -> tuple[list[Face], list[str]]:
         pose = poses.get(face, UNKNOWN)
         if np.abs(pose).max() > np.pi:
             pose, odd = UNKNOWN, odd + 1
-        five = [points.get((face, which), (-1.0, -1.0)) for which in FIVE]
-        known = [value if xy != (-1, -1) else np.nan for xy in five for value in xy]
+        marked = [points.get((face, which), (-1.0, -1.0)) for which in NAMES]
+        known = [value for xy in marked for value in ((*xy, 1.0) if xy != (-1, -1) else (np.nan, np.nan, 0.0))]
         box = boxes.get(face, (np.nan,) * 4)
         out.append((name, picture, box, tuple(pose_from_aflw(*pose).tolist()), tuple(known)))
     notes = [f"{odd:,} faces have an angle beyond ±π: their pose is unknown"] if odd else []
@@ -134,16 +142,20 @@ def read_list(root: pathlib.Path, base: pathlib.Path, split: str) -> list[Face]:
     file = next((p / "AFLWinfo_release.mat" for p in (base, root) if (p / "AFLWinfo_release.mat").is_file()), None)
     if file is None:
         raise FileNotFoundError(f"no AFLWinfo_release.mat in {base} or {root}; it is on mmlab's page of the paper")
-    mat = read_mat(file, "bbox", "data", "ra")
+    mat = read_mat(file, "bbox", "data", "mask_new", "ra")
     import scipy.io
 
     names = scipy.io.loadmat(file, variable_names=["nameList"]).get("nameList", np.empty((0, 1), object))
     order = mat["ra"].reshape(-1).astype(int) - 1
     count = len(names)
-    if (mat["bbox"].shape, mat["data"].shape, sorted(order)) != ((count, 4), (count, 38), list(range(count))):
-        raise ValueError(f"{file}: nameList, bbox, data and ra are not of equally many faces; take a complete file")
+    shapes = tuple(mat[key].shape for key in ("bbox", "data", "mask_new"))
+    if (*shapes, sorted(order)) != ((count, 4), (count, 38), (count, 19), list(range(count))):
+        raise ValueError(
+            f"{file}: nameList, bbox, data, mask_new and ra are not of equally many faces; take a complete file"
+        )
     named = _names(str(name.item()) for name in names[:, 0])
-    points = mat["data"].reshape(count, 2, 19).transpose(0, 2, 1)[:, FIVE_OF_19].reshape(count, 10)
+    points = np.concatenate([mat["data"].reshape(count, 2, 19), mat["mask_new"][:, None] > 0], 1)
+    points = points.transpose(0, 2, 1).reshape(count, 57)
     left, right, top, bottom = mat["bbox"].T
     boxes = np.stack([left, top, right - left, bottom - top], -1)
     chosen = order[:TRAIN] if split == "train" else order[TRAIN:]
@@ -162,7 +174,9 @@ def sign_notes(faces: list[Face]) -> list[str]:
     angles: the nose is left of the eyes' middle (yaw), it is near the eyes (pitch), the line between the eyes falls to
     the right (roll).
     """
-    rows = np.array([(*pose, *points) for *_, pose, points in faces], np.float64).reshape(-1, 13)
+    points = np.array([points for *_, points in faces], np.float64).reshape(-1, len(NAMES), 3)[:, FIVE, :2]
+    poses = np.array([pose for *_, pose, _ in faces], np.float64).reshape(-1, 3)
+    rows = np.concatenate([poses, points.reshape(-1, 10)], 1)
     rows = rows[np.isfinite(rows).all(-1) & (np.abs(rows[:, :3]) < 60).all(-1)]
     if len(rows) < MIN_FACES:
         return []
@@ -206,7 +220,8 @@ SPEC = Official(
         "data/aflw.sqlite (for split full)\ndata/flickr/0/image00002.jpg …, 2, 3\n"
         "AFLWinfo_release.mat (for splits train and test)"
     ),
-    release="1.0.0",
+    release="1.1.0",
+    landmarks=len(NAMES),
     counts={"full": 25_993, "train": TRAIN, "test": 4386},
     scan=scan,
     read=read,

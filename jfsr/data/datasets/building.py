@@ -105,6 +105,7 @@ class Built:
         self.skipped: list[tuple[str, str]] = []
         self._data = builder.as_data_source(split=split)
         self._pairs = _pairs_file(builder, split)
+        self._landmarks = spec.landmarks
 
     def name_of(self, index: int) -> str:
         """Name of a record, without decoding its picture."""
@@ -133,7 +134,7 @@ class Built:
         """The record of one face."""
         row = self._data[int(index)]
         name = row["name"].decode() if isinstance(row["name"], bytes) else row["name"]
-        record = records.new_record(decode_image(row["picture"], name), name)
+        record = records.new_record(decode_image(row["picture"], name), name, landmarks=self._landmarks)
         for key in LABELS:
             record[key] = np.asarray(row[key], record[key].dtype)
         record["identity"] = np.int32(row["identity"])
@@ -165,9 +166,9 @@ def _builder_class(spec_name: str) -> type:
         "picture": tfds.features.Text(),
         "pose_deg": tfds.features.Tensor(shape=(3,), dtype=np.float32),
         "identity": tfds.features.Scalar(dtype=np.int32),
-        "landmarks_px": tfds.features.Tensor(shape=(68, 2), dtype=np.float32),
+        "landmarks_px": tfds.features.Tensor(shape=(spec.landmarks, 2), dtype=np.float32),
         "landmarks5_px": tfds.features.Tensor(shape=(5, 2), dtype=np.float32),
-        "visible": tfds.features.Tensor(shape=(68,), dtype=np.bool_),
+        "visible": tfds.features.Tensor(shape=(spec.landmarks,), dtype=np.bool_),
         "box_px": tfds.features.Tensor(shape=(4,), dtype=np.float32),
         "name": tfds.features.Text(),
     }

@@ -9,7 +9,7 @@ the annotations). ``fsrnet_train`` and ``fsrnet_test`` are the split that FSRNet
 50, and the last 50. FSRNet's list has the numbers 2281 to 2330 instead of names. We number the pictures in the order of
 their names, like the face parsing labels that FSRNet trains on: an assumption.
 
-A record cannot hold 194 points, and the positions of the 68 points are unknown (300W has these pictures with 68). So:
+A face has 194 landmarks (300W has these pictures with 68). Besides,
 
 * ``box_px`` is the box of the 194 points;
 * ``landmarks5_px``: the eyes are the means of points 134 to 153 (the viewer's left) and 114 to 133; the mouth's corners
@@ -68,10 +68,12 @@ def scan(root: pathlib.Path, split: str) -> Split:
 
 
 def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
-    """Box, eyes and mouth corners from one annotation."""
+    """Landmarks, box, eyes and mouth corners from one annotation."""
     points = read_annotation(root / entry.data[0])
     box = np.concatenate([points.min(0), points.max(0)]) + 0.5  # from pixel centres to pixel edges
-    return {"landmarks5_px": five_points(points), "box_px": box.astype(np.float32)}
+    visible = np.ones(COUNT, bool)
+    labels = {"landmarks_px": points, "landmarks5_px": five_points(points), "visible": visible}
+    return {**labels, "box_px": box.astype(np.float32)}
 
 
 def read_annotation(file: pathlib.Path) -> Float[np.ndarray, "194 2"]:
@@ -128,7 +130,8 @@ SPEC = Official(
         "annotation/1.txt … 2330.txt\nhelen_1/100032540_1.jpg … helen_5 (or train_1 … train_4, test)\n"
         "trainnames.txt, testnames.txt (for splits train and test)"
     ),
-    release="1.0.0",
+    release="1.1.0",
+    landmarks=COUNT,
     counts={"train": 2000, "test": 330, "fsrnet_train": 2330 - LAST, "fsrnet_test": LAST},
     scan=scan,
     read=read,

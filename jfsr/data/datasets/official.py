@@ -75,6 +75,7 @@ class Official:
         default.
       scan: (root, split) -> the listed faces. It must be cheap and open no picture. ValueError names a missing file.
       read: (root, entry) -> labels of a record, without ``image`` and ``name``; BadRecord names the file and the rule.
+      landmarks: how many landmarks its faces have: 68 of iBUG's order, or a number of its own.
       points: whether its labels have the five points. Without them, crops by five points read MTCNN's, see
         :mod:`jfsr.data.boxes`.
       region: None: the picture is kept as it is. A number r: only a square of r box sides around ``box_px`` is kept,
@@ -91,6 +92,7 @@ class Official:
     counts: dict[str, int]
     scan: Callable[[pathlib.Path, str], Split]
     read: Callable[[pathlib.Path, Entry], dict[str, Any]]
+    landmarks: int = records.LANDMARKS
     points: bool = True
     region: float | None = None
     pairs: Callable[[pathlib.Path, str], list[Pair]] | None = None
@@ -178,7 +180,8 @@ def scan(spec: Official, root: pathlib.Path, split: str) -> Split:
 
 def read(spec: Official, root: pathlib.Path, entry: Entry) -> Record:
     """One record with its decoded picture, cut to its region if the set has one."""
-    record = records.new_record(np.zeros((1, 1, 3), np.uint8), entry.name) | spec.read(root, entry)
+    blank = records.new_record(np.zeros((1, 1, 3), np.uint8), entry.name, landmarks=spec.landmarks)
+    record = blank | spec.read(root, entry)
     image = read_image(root / entry.image)
     points = np.concatenate([record["landmarks_px"], record["landmarks5_px"]])  # some sets have only the five
     points = points[np.isfinite(points).all(-1)]

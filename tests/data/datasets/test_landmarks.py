@@ -1,6 +1,7 @@
 """300W, Menpo, HELEN-194, AFLW and WIDER FACE on tiny copies in their true formats, and on real files where present."""
 
 import hashlib
+import re
 import sqlite3
 
 import numpy as np
@@ -309,10 +310,32 @@ def test_helen_194_is_read_as_its_authors_publish_it(helen, tmp_path):
     want = [[20, 15], [32, 15], [np.nan, np.nan], [19, 30], [33, 30]]
     np.testing.assert_allclose(record["landmarks5_px"], want, atol=1e-4)
     np.testing.assert_allclose(record["box_px"], [11.5, 7.5, 41.5, 37.5])
-    assert np.isnan(record["landmarks_px"]).all()
+    np.testing.assert_allclose(record["landmarks_px"], helen_points(), atol=1e-4)
+    assert record["visible"].all()
     x0, y0, side = crops.square(crops.RULES["box"](record, 1.2))
     np.testing.assert_allclose((x0, y0, side), (8.5, 4.5, 36), atol=0.02)
     assert helen194.SPEC.counts["fsrnet_train"] == 2280
+
+
+def test_a_mirror_takes_helens_eyes_brows_and_lips_to_the_other_side():
+    """A face that is its own mirror image stays as it is: outline, nose and lips run across, eyes and brows inwards."""
+    arc = lambda n, x0, x1, y, bulge: np.stack(
+        [np.linspace(x0, x1, n), y + bulge * np.sin(np.linspace(0, np.pi, n))], -1
+    )
+    eye, brow = ring(20, centre=(20, 15), radius=3), arc(20, 14, 24, 9, -2)
+    other = lambda points: [51, 0] + [-1, 1] * points
+    face = np.concatenate(
+        [
+            *(arc(41, 11, 40, 22, 20), arc(17, 22, 29, 20, 5)),
+            *(arc(13, 19, 32, 30, -3), arc(15, 32, 19, 30, 3), arc(14, 20, 31, 30, -1), arc(14, 31, 20, 30, 1)),
+            *(other(eye), eye, other(brow), brow),
+        ]
+    ).astype(np.float32)
+    np.testing.assert_allclose(geometry.mirror_landmarks(face, 52), face, atol=1e-4)
+    names = np.array(aflw.NAMES)
+    there = {"Left": "Right", "Right": "Left"}
+    swapped = [re.sub("Left|Right", lambda m: there[m[0]], name) for name in names]
+    assert names[geometry.FLIP_19].tolist() == swapped
 
 
 def test_the_corners_of_a_mouth_follow_the_head_when_it_lies_on_its_side():
@@ -435,7 +458,13 @@ def test_aflw_is_read_from_its_database(tmp_path):
     # Around (6, 15): from (-24, -15), cut to (0, 0), to (36, 45).
     assert second["image"].shape == (45, 36, 3)
     np.testing.assert_array_equal(second["landmarks5_px"][:3], [(3, 9), (np.nan,) * 2, (np.nan,) * 2])
-    assert np.isnan(first["landmarks_px"]).all()
+    assert first["landmarks_px"].shape == (19, 2)
+    marked = dict(zip(aflw.NAMES, first["landmarks_px"], strict=True))
+    np.testing.assert_array_equal(marked["LeftBrowCenter"], (36, 25))
+    assert [name for name, seen in zip(aflw.NAMES, first["visible"], strict=True) if seen] == [
+        *("LeftBrowCenter", "LeftEyeCenter", "RightEyeCenter", "NoseCenter", "MouthLeftCorner")
+    ]
+    assert not third["visible"].any()
     assert crops.square(crops.RULES["box"](first, 1.2)) == (45 - 18, 35 - 18, 36)
 
 
@@ -484,11 +513,13 @@ def test_aflw_19s_list_gives_the_splits_of_the_papers(tmp_path, monkeypatch):
     names[:, 0] = pictures
     data = np.concatenate([np.tile(np.arange(19.0) + 40, (3, 1)), np.tile(np.arange(19.0) + 30, (3, 1))], -1)
     data[2] += 1
+    mask = np.ones((3, 19))
+    mask[2, 4] = 0
     mat = {
         "nameList": names,
         "bbox": np.array([[40, 70, 20, 55]] * 3, float),
         "data": data,
-        "mask_new": np.ones((3, 19)),
+        "mask_new": mask,
         "ra": np.array([[3, 1, 2]], float),
     }
     savemat(tmp_path / "AFLWinfo_release.mat", mat)
@@ -500,19 +531,30 @@ def test_aflw_19s_list_gives_the_splits_of_the_papers(tmp_path, monkeypatch):
     np.testing.assert_array_equal(labels["box_px"], [40, 20, 70, 55])  # left, right, top, bottom
     np.testing.assert_array_equal(labels["landmarks5_px"], [[41 + i, 31 + i] for i in (7, 10, 13, 15, 17)])
     assert np.isnan(labels["pose_deg"]).all()
-    assert [KINDS.index(name) for name in aflw.FIVE] == [7, 10, 14, 17, 19]  # 19 are those without the two ears
+    np.testing.assert_array_equal(labels["landmarks_px"], [[41 + i, 31 + i] for i in range(19)])
+    assert np.flatnonzero(~labels["visible"]).tolist() == [4]  # placed by hand, hidden
+    assert list(aflw.NAMES) == [name for name in KINDS if "Ear" not in name]
     savemat(tmp_path / "AFLWinfo_release.mat", mat | {"ra": np.array([[3, 1, 1]], float)})
-    with pytest.raises(ValueError, match=r"AFLWinfo_release\.mat: nameList, bbox, data and ra are not of equally many"):
+    with pytest.raises(
+        ValueError, match=r"AFLWinfo_release\.mat: nameList, bbox, data, mask_new and ra are not of equally many"
+    ):
         open_folder("aflw", tmp_path, "test")
 
 
+def nineteen(five):
+    """The landmarks of a Face of ``aflw`` of which five are known."""
+    points = np.full((19, 3), np.nan)
+    points[aflw.FIVE] = np.concatenate([five, np.ones((5, 1))], -1)
+    return tuple(points.ravel().tolist())
+
+
 def head(yaw, pitch, roll, rng):
-    """Eyes, nose and mouth corners of a head at a pose, as a Face of ``aflw``."""
+    """Eyes, nose and mouth corners of a head at a pose, as a Face of ``aflw`` without other landmarks."""
     points = np.array([[-3, -3, 0], [3, -3, 0], [0, 0, 3], [-2, 3, 0.5], [2, 3, 0.5]], np.float32)
     y, p, r = np.deg2rad([-yaw, pitch, roll])
     R = Rotation.from_euler("XYZ", [p, y, r]).as_matrix()  # Rx(pitch) Ry(-yaw) Rz(roll), as geometry says
     xy = (points @ R.T)[:, :2] * 8 + 60 + rng.normal(0, 0.5, (5, 2))
-    return ("a", "a", (0.0,) * 4, (yaw, pitch, roll), tuple(xy.ravel().tolist()))
+    return ("a", "a", (0.0,) * 4, (yaw, pitch, roll), nineteen(xy))
 
 
 def test_angles_of_the_other_sign_are_noticed():
@@ -530,7 +572,7 @@ def test_the_real_aflw2000_has_the_signs_that_aflw_is_held_to(shared):
     source = open_folder("aflw2000", shared / "faces/val/aflw2000")
     records = [source[i] for i in range(len(source))]
     numbers = lambda array: tuple(array.ravel().tolist())
-    faces = [("a", "a", (0.0,) * 4, numbers(r["pose_deg"]), numbers(r["landmarks5_px"])) for r in records]
+    faces = [("a", "a", (0.0,) * 4, numbers(r["pose_deg"]), nineteen(r["landmarks5_px"])) for r in records]
     assert aflw.sign_notes(faces) == []
     mirrored = [(*a, (-yaw, -pitch, -roll), points) for *a, (yaw, pitch, roll), points in faces]
     assert len(aflw.sign_notes(mirrored)) == 3
