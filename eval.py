@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import os
 import pathlib
 import platform
 import sys
@@ -24,6 +25,8 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from jfsr import config as configs
+from jfsr import files
+from jfsr.training import launch
 
 if TYPE_CHECKING:
     from jfsr.tables.scoring import Networks, System
@@ -121,6 +124,8 @@ def main(argv: list[str]) -> None:
     if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.ERROR)
     try:
+        if (how := launch.find(os.environ)).processes > 1:
+            raise ValueError(f"started {how.how} as {how.processes} processes, and an evaluation is one: start it once")
         if FLAGS.list:
             list_everything()
         elif FLAGS["write-faces"].value:
@@ -292,7 +297,8 @@ def open_system(options: Options) -> System:
     from jfsr.training import checkpoint
 
     # Compiled programs are kept on disk, for the next call.
-    jax.config.update("jax_compilation_cache_dir", str(pathlib.Path("~/.cache/jfsr/jax").expanduser()))
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_compilation_cache_dir", str(files.cache("jax")))
     if options.images and options.scale:
         return scoring.images(options.images, scale=options.scale)
     if not options.checkpoint:

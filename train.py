@@ -7,7 +7,9 @@ The same command again goes on where the first one stopped, and ends with the sa
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import pathlib
 import sys
 from typing import Any
@@ -16,14 +18,21 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from jfsr import config as configs
-from jfsr import methods
-from jfsr.training import parallel
+from jfsr import files, methods
+from jfsr.training import launch, parallel
+from jfsr.training.cluster import Cluster, StallGuard, visible_gpus
 from jfsr.training.schema import run_schema
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "Config file, as FILE.py:variant,key=value,…", lock_config=True)
 flags.DEFINE_string("workdir", None, "Folder for checkpoints, logs and samples; an interrupted run goes on from it.")
 flags.DEFINE_integer("devices", 0, "CPU devices to make on a host without accelerator; 0 = one per core.")
+flags.DEFINE_string("coordinator", "", "Several processes by hand: HOST:PORT of process 0; docs/cluster.md.")
+flags.DEFINE_integer("processes", 0, "By hand: how many processes there are.", lower_bound=0)
+flags.DEFINE_integer("process", -1, "By hand: number of this process, from 0.")
+flags.DEFINE_list("local-devices", None, "Accelerators of this process, by number, joined by commas; overrules.")
+flags.DEFINE_float("join-timeout", 300.0, "Seconds to wait for the other processes.", lower_bound=1.0)
+flags.DEFINE_float("stall-timeout", 1800.0, "Ends a run that makes no step for so many seconds; 0 = never.")
 
 
 def main(argv: list[str]) -> None:
@@ -36,12 +45,23 @@ def main(argv: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)
 
     # ---- Config. It is checked again, because --config.KEY=VALUE flags change it after its file has checked it.
-    config, workdir = FLAGS.config, pathlib.Path(FLAGS.workdir)
-    method = methods.find(config.method)
+    config, workdir = FLAGS.config, pathlib.Path(FLAGS.workdir).expanduser()
     configs.validate(config, run_schema(config.method))
 
+    # ---- Processes: alone, or one of several, which meet before anything else.
+    how = launch.find(os.environ, coordinator=FLAGS.coordinator, processes=FLAGS.processes, process=FLAGS.process)
+    gpus = visible_gpus() if how.processes > 1 else ()
+    with Cluster(how, join_timeout_s=number("join-timeout"), gpus=gpus) as cluster, held(workdir, cluster):
+        train(config, workdir, cluster)
+
+
+def train(config: Any, workdir: pathlib.Path, cluster: Cluster) -> None:
+    """The run of one process."""
+    method = methods.find(config.method)
+
     # ---- Devices; what follows may use JAX.
-    parallel.start(FLAGS.devices)
+    wanted = FLAGS["local-devices"].value
+    note = parallel.start(FLAGS.devices, cluster=cluster, wanted=None if wanted is None else [int(i) for i in wanted])
     import jax
     from clu import parameter_overview
 
@@ -52,13 +72,14 @@ def main(argv: list[str]) -> None:
     from jfsr.training import checkpoint, logs, warm_start
     from jfsr.training.validation import Validation
 
-    jax.config.update("jax_compilation_cache_dir", str(pathlib.Path("~/.cache/jfsr/jax").expanduser()))
-    mesh = parallel.Parallel(config.parallel)
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_compilation_cache_dir", str(files.cache("jax")))
+    mesh = parallel.Parallel(config.parallel, ready=cluster.barrier)
     mesh.check_batch(config.train.batch)
+    for line in filter(None, (mesh.told(cluster), cluster.launch.note, note)):
+        print(line, file=sys.stderr, flush=True)
     if isinstance(method, methods.Counter):
         config = method.counted(config)  # what the config leaves to the data
-    process, processes = parallel.process()
-
     # ---- Frozen networks, as arguments of the step (zoo.load refuses those without weights)
     frozen = {kind: zoo.load(config.frozen[kind])[1] for kind in method.needed(config)}
     validate = Validation(config, method, frozen) if config.val.limit else None
@@ -73,15 +94,17 @@ def main(argv: list[str]) -> None:
         scale=config.get("scale", 1),
         batch=config.train.batch,
         seed=config.seed,
-        process_index=process,
-        process_count=processes,
+        share=mesh.share(config.train.batch),
     )
+    first_batch = next(data(start_step=0))
+    cluster.barrier("data")
     # Jitted as a whole: leaf by leaf, hundreds of small programs would be compiled.
     init = jax.jit(functools.partial(method.init, config))
-    fresh = init(common.derive(root, 0, common.PURPOSE_INIT), next(data(start_step=0)))
+    fresh = init(common.derive(root, 0, common.PURPOSE_INIT), first_batch)
     fresh, taken = warm_start.apply(fresh, given)
     state = checkpoint.restore(manager, fresh)
     first_step = int(state.step)
+    cluster.barrier("state")
 
     # ---- Loop
     writer = logs.Writer(workdir, start_step=first_step)
@@ -99,13 +122,16 @@ def main(argv: list[str]) -> None:
     total = sum(method.stages(config).values())
     state, frozen = mesh.replicate(state), mesh.replicate(frozen)
     batches, step, stage_end, scores, scored_at = data(start_step=first_step), first_step, 0, {}, -1
+    guard = StallGuard(workdir, timeout_s=number("stall-timeout"), process=cluster.launch.process)
     with logs.GracefulExit() as stop, writer.progress(first_step, total):
         for stage, steps in method.stages(config).items():
             stage_end += steps
             run = mesh.compile(functools.partial(method.train_step, config, stage=stage))
-            while step < stage_end and not stop.requested:
+            guard.rest()  # the next step is compiled first
+            while step < stage_end and not stopped(stop, cluster, step):
                 state, metrics = run(state, frozen, mesh.shard(next(batches)), root)
                 step += 1
+                guard.beat()
                 writer.advance(stage)
                 due = lambda every: step == total or (every and step % every == 0)  # noqa: B023 - used at once
                 if due(config.log.every) or step == first_step + 1:
@@ -121,15 +147,44 @@ def main(argv: list[str]) -> None:
                     writer.image(step, "samples", figures.sample_grid(faces["lr"], faces["stages"], faces["hr"]))
                 if due(config.checkpoint.every):
                     checkpoint.save(manager, mesh.fetch(state), scores if scored_at == step else {})
+                if any(map(due, (config.log.val_every, config.log.samples_every, config.checkpoint.every))):
+                    cluster.barrier(f"step {step}")
 
     # ---- The last step is always saved, also when a signal ended the loop.
     checkpoint.save(manager, mesh.fetch(state), scores if scored_at == step else {}, wait=True)
     manager.close()
-    if stop.requested:
+    if step < total:
         writer.say(f"stopped at step {step} of {total} and saved; the same command goes on from there")
     else:
         writer.say(f"done: {step} steps, checkpoints in {workdir}")
     writer.close()
+
+
+def number(flag: str) -> float:
+    """The value of a flag with a hyphen in its name."""
+    return float(FLAGS[flag].value or 0.0)
+
+
+def held(workdir: pathlib.Path, cluster: Cluster) -> contextlib.AbstractContextManager:
+    """The lock on the workdir, which process 0 holds for all. A folder that is no workdir is left as it is."""
+    foreign = workdir.exists() and (
+        not workdir.is_dir()
+        or (not (workdir / "config.json").exists() and any(not p.name.startswith(".") for p in workdir.iterdir()))
+    )
+    if foreign or cluster.launch.process > 0:
+        return contextlib.nullcontext()
+    workdir.mkdir(parents=True, exist_ok=True)
+    return files.locked(workdir / ".lock", what=str(workdir), remedy="wait for its end, or use another --workdir")
+
+
+def stopped(stop: Any, cluster: Cluster, step: int) -> bool:
+    """Whether the run ends after ``step``: a signal asked this process, or all agreed when it asked another."""
+    if stop.requested and cluster.launch.processes == 1:
+        return True
+    if stop.requested and not stop.told:
+        stop.told = True
+        cluster.request_stop()
+    return not cluster.may_step(step)
 
 
 def give_up(step: int, config: Any, manager: Any) -> None:

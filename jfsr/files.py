@@ -1,4 +1,4 @@
-"""Reading and writing files: text is UTF-8, and a file appears complete or not at all."""
+"""Reading and writing files: text is UTF-8, and a file appears complete or not at all; folders that one program has."""
 
 from __future__ import annotations
 
@@ -8,8 +8,17 @@ import json
 import math
 import os
 import pathlib
+import socket
+import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where nothing is locked
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextlib.contextmanager
@@ -62,3 +71,58 @@ def finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class InUse(ValueError):  # noqa: N818 - it is the folder that is in use
+    """A folder that another program has: names its host, its process and since when."""
+
+
+@contextlib.contextmanager
+def locked(file: os.PathLike | str, *, what: str, remedy: str = "") -> Iterator[None]:
+    """Holds a lock, of which one program on any host that shares the file system can have one.
+
+    The system gives it back when the program ends, however it ends: a file that is left behind locks nothing. Where the
+    file system has no locks, nothing is locked.
+
+    Args:
+      file: the lock; it names its holder. Its folder must exist.
+      what: is locked, for messages.
+      remedy: what to do if another program has it: then this is an error at once. '': waits for the other's end.
+
+    Raises:
+      InUse: another program has it, and there is a ``remedy``.
+    """
+    with open(file, "a+", encoding="utf-8") as stream:
+        if _lock(stream, wait=False) is False:
+            stream.seek(0)
+            holder = stream.read().strip() or "another program"
+            if remedy:
+                raise InUse(f"{what} is in use by {holder}; {remedy}")
+            print(f"waits for {holder}, which has {what}", file=sys.stderr, flush=True)
+            _lock(stream, wait=True)
+        stream.truncate(0)
+        stream.write(f"{socket.gethostname()}, pid {os.getpid()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        stream.flush()
+        yield
+
+
+def _lock(stream: Any, *, wait: bool) -> bool | None:
+    """True: the lock is ours. False: another has it. None: the file system has none."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def cache(*parts: str) -> pathlib.Path:
+    """A folder of jfsr's cache: ``~/.cache/jfsr/…``; for a user without a home, in the folder of temporary files."""
+    try:
+        base = pathlib.Path("~/.cache").expanduser()
+    except RuntimeError:  # no home
+        base = pathlib.Path(tempfile.gettempdir()) / f"cache-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
+    return base.joinpath("jfsr", *parts)

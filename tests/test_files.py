@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
+import re
+import socket
 import subprocess
 import sys
 
 import pytest
+from support import ROOT
 
 from jfsr import files
 
@@ -88,3 +92,43 @@ assert files.read_text(sys.argv[1] + "/a.txt") == "\\u00d78 \\u00b0"
     subprocess.run([sys.executable, "-c", code, tmp_path], check=True, env=env)
     assert (tmp_path / "a.txt").read_bytes() == "×8 °".encode()
     assert json.loads((tmp_path / "a.json").read_bytes()) == {"scale": "×8"}
+
+
+HOLDER = """
+import sys, time
+from jfsr import files
+with files.locked(sys.argv[1], what="the house"):
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+def test_a_lock_has_one_holder_who_is_named_and_a_file_left_behind_locks_nothing(tmp_path):
+    lock = tmp_path / ".lock"
+    lock.write_text("gone, pid 1, since 1999")  # of a program that was killed
+    command = [sys.executable, "-c", HOLDER, str(lock), "60"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        who = f"{socket.gethostname()}, pid {holder.pid}, since 20"
+        with (
+            pytest.raises(files.InUse, match=f"the house is in use by {re.escape(who)}.*; go elsewhere"),
+            files.locked(lock, what="the house", remedy="go elsewhere"),
+        ):
+            pass
+        waiting = subprocess.Popen(
+            [*command[:-1], "0"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert waiting.stderr.readline().startswith(f"waits for {who}")
+        holder.kill()  # the system gives the lock back
+        assert waiting.communicate(timeout=30)[0] == "held\n"
+    with files.locked(lock, what="the house", remedy="go elsewhere"):
+        assert f"pid {os.getpid()}," in lock.read_text()
+
+
+def test_a_user_without_a_home_has_a_cache(monkeypatch):
+    def homeless(self):
+        raise RuntimeError("Could not determine home directory.")
+
+    assert files.cache("jax").parts[-3:] == (".cache", "jfsr", "jax")
+    monkeypatch.setattr(pathlib.Path, "expanduser", homeless)
+    assert files.cache("jax").parent.parent.name.startswith("cache-")

@@ -117,8 +117,7 @@ def train_batches(
     batch: int,
     seed: int,
     start_step: int = 0,
-    process_index: int = 0,
-    process_count: int = 1,
+    share: tuple[int, int] | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Endless training batches, from ``start_step`` on.
 
@@ -132,17 +131,14 @@ def train_batches(
         ``misalign``, ranges as in :mod:`jfsr.data.misalign`: ``lr`` shows the misaligned face, and with 'device' the
         training step misaligns it by the batch's ``similarity``.
       scale: HR size over LR size.
-      batch: global batch size; this process gets its contiguous slice of ``batch / process_count``.
+      batch: global batch size.
       seed: decides everything, together with the position.
       start_step: the first step.
-      process_index: number of this process's slice.
-      process_count: how many processes share a batch.
+      share: (first, count): the faces of each batch that this process gets; None = all.
 
     Raises:
-      ValueError: the processes cannot share the batch evenly, an option is unknown, or a source cannot be opened.
+      ValueError: an option is unknown, or a source cannot be opened.
     """
-    if batch % process_count:
-        raise ValueError(f"train.batch is {batch}, which {process_count} processes cannot share evenly")
     kinds = ("paper", "scaled", "bicubic", "cv2_cubic")
     for key, options in {"degradation": kinds, "degrade_on": ("host", "device")}.items():
         if data[key] not in options:
@@ -167,7 +163,7 @@ def train_batches(
         jitter=data.jitter,
         rotate_deg=data.get("rotate_deg", 0.0),
     )
-    return _stream(mixture, data, scale, batch, seed, start_step, process_index, process_count)
+    return _stream(mixture, data, scale, batch, seed, start_step, share or (0, batch))
 
 
 def eval_batches(
@@ -343,7 +339,7 @@ def _middle(record: Record) -> np.ndarray:
 
 
 def _stream(
-    mixture: Mixture, data: Any, scale: int, batch: int, seed: int, start_step: int, process: int, processes: int
+    mixture: Mixture, data: Any, scale: int, batch: int, seed: int, start_step: int, share: tuple[int, int]
 ) -> Iterator[dict[str, np.ndarray]]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow as tf
@@ -351,7 +347,7 @@ def _stream(
     from jfsr.data import degrade_tf
 
     tf.config.set_visible_devices([], "GPU")  # the accelerator belongs to JAX
-    share, size = batch // processes, data.get("hr_size", HR_SIZE)
+    (begin, count), size = share, data.get("hr_size", HR_SIZE)
     shapes = {
         "hr": ((size, size, 3), tf.uint8),
         "pose_deg": ((3,), tf.float32),
@@ -375,8 +371,8 @@ def _stream(
         drawn = [misalign.draw(ranges, seed=seed, position=int(position), size=size)] if ranges else []
         return [record["image"], *(record[k] for k in records.LABELS), *drawn]
 
-    def load(count):
-        position = (count // share) * batch + process * share + count % share
+    def load(number):
+        position = (number // count) * batch + begin + number % count
         arrays = tf.numpy_function(read, [position], [dtype for _, dtype in shapes.values()])
         out = {k: tf.ensure_shape(x, shape) for (k, (shape, _)), x in zip(shapes.items(), arrays, strict=True)}
         out["hr"] = tf.cast(out["hr"], tf.float32) / 255.0
@@ -400,10 +396,10 @@ def _stream(
                 )
         return out
 
-    first = start_step * share
+    first = start_step * count
     dataset = tf.data.Dataset.range(first, np.iinfo(np.int64).max)
     dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    dataset = dataset.batch(share, drop_remainder=True).prefetch(4)
+    dataset = dataset.batch(count, drop_remainder=True).prefetch(4)
     try:
         yield from dataset.as_numpy_iterator()
     except failure:

@@ -123,7 +123,7 @@ def present(name: str) -> bool:
 
 def weights_dir() -> pathlib.Path:
     """Where ported weights lie: $JFSR_WEIGHTS, or ~/.cache/jfsr."""
-    return pathlib.Path(os.environ.get("JFSR_WEIGHTS") or "~/.cache/jfsr").expanduser()
+    return pathlib.Path(os.environ["JFSR_WEIGHTS"]).expanduser() if os.environ.get("JFSR_WEIGHTS") else files.cache()
 
 
 def describe() -> str:

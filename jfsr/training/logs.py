@@ -132,7 +132,7 @@ class GracefulExit:
     SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
     def __init__(self) -> None:
-        self.requested = False
+        self.requested, self.told = False, False  # told: the other processes, see train.py
         self._old: dict[int, Any] = {}
 
     def __enter__(self) -> GracefulExit:

@@ -6,31 +6,50 @@ A step is written for one device and averages over the axis ``'data'``. :class:`
 
 from __future__ import annotations
 
+import collections
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from flax import jax_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jfsr.methods.common import AXIS
+from jfsr.training.cluster import Cluster, share
 
 HOWS = ("pmap", "shard_map")
 
 
-def start(devices: int = 0) -> None:
-    """Prepares JAX before its first use: joins the cluster if there is one; makes one CPU device per core.
+def start(devices: int = 0, *, cluster: Cluster | None = None, wanted: Sequence[int] | None = None) -> str:
+    """Prepares JAX before its first use: joins the other processes, if any; makes one CPU device per core.
 
     XLA on CPU runs convolutions with few output channels on one core, so a second device makes use of a second core:
     the full ×16 generator at batch 4 took 1.73 s on one device and 0.90 s on two (benchmarks/generator.py).
 
     Args:
       devices: how many CPU devices to make; 0 means one per core that this process may use.
+      cluster: the processes, met already.
+      wanted: the accelerators to use, by their numbers among those that this process sees (``--local-devices``); None:
+        see :func:`jfsr.training.cluster.share`.
+
+    Returns:
+      A warning about accelerators that no process uses; '' for none.
     """
-    if "JAX_COORDINATOR_ADDRESS" in os.environ or "SLURM_JOB_NUM_NODES" in os.environ:
-        jax.distributed.initialize()
+    note = ""
+    if cluster is not None and cluster.launch.processes > 1:
+        ids, note = share(cluster.members, cluster.launch.process, wanted=wanted)
+        # JAX's own detection would give a process of SLURM or Open MPI one GPU, that of its local rank (jax#16788).
+        jax.distributed.initialize(
+            cluster.address,
+            cluster.launch.processes,
+            cluster.launch.process,
+            local_device_ids=ids or None,
+            cluster_detection_method="deactivate",
+            initialization_timeout=int(cluster.timeout_s),
+        )
+    elif wanted is not None:
+        jax.config.update("jax_cuda_visible_devices", ",".join(map(str, wanted)))
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         # This has no effect on accelerators, and it must be set before the first array exists.
         try:
@@ -38,6 +57,7 @@ def start(devices: int = 0) -> None:
         except AttributeError:  # not on Linux
             cores = os.cpu_count() or 1
         jax.config.update("jax_num_cpu_devices", devices or cores)
+    return note
 
 
 class Parallel:
@@ -46,16 +66,42 @@ class Parallel:
     Args:
       how: ``'pmap'`` or ``'shard_map'`` (``config.parallel``).
       devices: the devices to use; all by default.
+      ready: of several processes, waits until all have compiled a program; called with a name. Otherwise one that
+        compiles longer would find that the others' collective has given up.
     """
 
-    def __init__(self, how: str = "pmap", *, devices: list | None = None):
+    def __init__(self, how: str = "pmap", *, devices: list | None = None, ready: Callable[[str], None] | None = None):
         if how not in HOWS:
             raise ValueError(f"parallel is {how!r}; it can be {' or '.join(HOWS)}")
-        self.how = how
+        # A program of several processes is compiled before it is called (`ready`), which pmap cannot; it is the same
+        # program: pmap itself is jit(shard_map).
+        several = jax.process_count() > 1
+        self.how, self.ready, self._compiled = "shard_map" if several else how, ready if several else None, 0
         self.devices = list(jax.devices() if devices is None else devices)
         self.local = [d for d in self.devices if d.process_index == jax.process_index()]
+        counts = collections.Counter(d.process_index for d in self.devices)
+        if len(set(counts.values())) > 1:  # JAX's own tools, by which Orbax saves, take a rectangle of devices
+            each = ", ".join(f"process {i} {n}" for i, n in sorted(counts.items()))
+            raise ValueError(f"the processes have unequal numbers of devices: {each}; --local-devices sets them")
         # Auto axes: Explicit ones (the default of jax.make_mesh) break the reshapes of pixel shuffle.
         self.mesh = jax.make_mesh((len(self.devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=self.devices)
+
+    def told(self, cluster: Cluster) -> str:
+        """How this process was started and what it uses, in a line; '' for a plain start."""
+        how = cluster.launch
+        if how.how == "alone":
+            return ""
+        kind, seen = self.local[0].device_kind, len(cluster.members[how.process].gpus)
+        of = f" of {seen} that it sees" if seen else ""
+        return (
+            f"started {how.how}: process {how.process} of {how.processes} on {cluster.members[how.process].host}, "
+            f"{len(self.local)} × {kind}{of}, {len(self.devices)} in all"
+        )
+
+    def share(self, batch: int) -> tuple[int, int]:
+        """(first, count): which faces of a global batch belong to this process's devices."""
+        each = batch // len(self.devices)
+        return self.devices.index(self.local[0]) * each, len(self.local) * each
 
     def check_batch(self, batch: int) -> None:
         """ValueError if the devices cannot share the global batch evenly."""
@@ -68,8 +114,6 @@ class Parallel:
 
     def replicate(self, tree: Any) -> Any:
         """A copy of the tree on every device."""
-        if self.how == "pmap" and len(self.local) < len(self.devices):
-            return jax_utils.replicate(tree, self.local)
         if self.how == "pmap":
             # The layout in which pmap returns arrays; with that of jax_utils.replicate the second step would be
             # compiled again.
@@ -90,7 +134,10 @@ class Parallel:
         if self.how == "pmap":
             return {k: v.reshape(len(self.local), -1, *v.shape[1:]) for k, v in batch.items()}
         sharding = NamedSharding(self.mesh, PartitionSpec(AXIS))
-        return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
+        rows = lambda v: len(v) // len(self.local) * len(self.devices)
+        return {
+            k: jax.make_array_from_process_local_data(sharding, v, (rows(v), *v.shape[1:])) for k, v in batch.items()
+        }
 
     def compile(self, step: Callable) -> Callable:
         """``step(state, frozen, batch, key)`` compiled for all devices; the buffers of the state are reused.
@@ -105,9 +152,20 @@ class Parallel:
         mapped = jax.shard_map(
             step, mesh=self.mesh, in_specs=(state, state, data, state), out_specs=(state, state), check_vma=False
         )
-        return jax.jit(mapped, donate_argnums=(0,))
+        return self._prepared(jax.jit(mapped, donate_argnums=(0,)))
 
+    def _prepared(self, program: Any) -> Callable:
+        """The program, which of several processes is compiled by all before one of them calls it."""
+        if self.ready is None:
+            return program
+        compiled: list[Callable] = []
 
-def process() -> tuple[int, int]:
-    """(index of this process, number of processes)."""
-    return jax.process_index(), jax.process_count()
+        def run(*args: Any) -> Any:
+            if not compiled:
+                compiled.append(program.lower(*args).compile())
+                self._compiled += 1
+                assert self.ready is not None
+                self.ready(f"program {self._compiled} compiled")
+            return compiled[0](*args)
+
+        return run

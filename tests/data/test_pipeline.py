@@ -112,7 +112,8 @@ def pipeline_dir(data, name):
 def test_the_slices_of_processes_make_up_the_batch_of_one(data):
     data.jitter, data.degradation = 0.05, "paper"
     complete = take(3, data, start_step=2)
-    slices = [take(3, data, start_step=2, process_index=p, process_count=2) for p in range(2)]
+    # Of one process with one device, and one with three.
+    slices = [take(3, data, start_step=2, share=share) for share in ((0, 1), (1, 3))]
     for batch, first, second in zip(complete, *slices, strict=True):
         assert_same({k: np.concatenate([first[k], second[k]]) for k in first}, batch)
 
@@ -228,11 +229,6 @@ def test_what_cannot_be_run_is_an_error_before_anything_runs(data, change, messa
     change(data)
     with pytest.raises(ValueError, match=message):
         pipeline.train_batches(data, scale=8, batch=4, seed=0)
-
-
-def test_a_batch_that_processes_cannot_share_is_an_error(data):
-    with pytest.raises(ValueError, match=r"train\.batch is 4, which 3 processes cannot share evenly"):
-        pipeline.train_batches(data, scale=8, batch=4, seed=0, process_count=3)
 
 
 # ---- Evaluation

@@ -11,6 +11,7 @@ import pytest
 from support.steps import KEY, Run, assert_close, faces, frozen_for
 
 from jfsr.methods import common, msgan
+from jfsr.training import checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +112,16 @@ def test_a_poisoned_batch_changes_nothing_but_the_counters(joint):
     jax.tree.map(np.testing.assert_array_equal, state.nets, after.nets)
     state, _ = run(state, batch, "joint")
     assert (state.step, state.skipped, state.bad_run) == (3, 1, 0)
+
+
+def test_a_saved_state_steps_on_as_the_state_itself(joint, tmp_path):
+    """Of every kind of network: the discriminators' spectral norms and statistics, D_r, the running norm."""
+    config, _, batch, run, start, after, _ = joint
+    manager = checkpoint.open_manager(tmp_path / "run", config)
+    checkpoint.save(manager, after, wait=True)
+    read = checkpoint.restore(manager, start)
+    manager.close()
+    jax.tree.map(np.testing.assert_array_equal, run(read, batch, "joint"), run(after, batch, "joint"))
 
 
 def test_pixel_stage_trains_the_generator_alone_and_lowers_l1(load_config):

@@ -64,7 +64,7 @@ def test_generator_shapes(scale, resolutions):
     net = MSGANGenerator(scale=scale, blocks=(1, 1), dtype=jnp.bfloat16, skip="bicubic", **SMALL)
     assert net.resolutions == resolutions
     nominal = 128 // scale
-    for h, w in [(nominal, nominal), (5, 11), (nominal + 3, nominal)]:
+    for h, w in [(nominal, nominal), (5, 11)]:
         images = jax.eval_shape(lambda x: net.init_with_output(KEY, x)[0], jnp.zeros((2, h, w, 3)))
         assert tuple(images) == resolutions
         for r, x in images.items():

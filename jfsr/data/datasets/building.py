@@ -43,9 +43,18 @@ def build(
     Raises:
       ValueError: no face can be used, or the set is built already (remove its folder to build it again).
     """
+    builder = _builder(spec, dir)
+    place = pathlib.Path(builder.data_dir).parent
+    place.mkdir(parents=True, exist_ok=True)
+    with files.locked(place / f".{spec.name}-{spec.release}.lock", what=f"the building of {spec.name}"):
+        return _build(builder, spec, root, splits=splits, workers=workers)
+
+
+def _build(
+    builder: Any, spec: Official, root: os.PathLike | str, *, splits: tuple[str, ...], workers: int
+) -> tuple[Any, list[Account]]:
     import tensorflow_datasets as tfds
 
-    builder = _builder(spec, dir)
     if builder.data_path.exists():
         raise ValueError(f"{spec.name} is built: {builder.data_path}; remove that folder to build it anew")
     root = pathlib.Path(root).expanduser().absolute()

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from jfsr import files
 from jfsr.config import nearest
 from jfsr.data import records
 from jfsr.data.datasets import head_renderer
@@ -91,9 +92,15 @@ def build(dir: str = "", *, size: str = "full", workers: int = 0) -> Any:
     builder.workers = workers
     if not builder.data_path.exists():
         _refuse_pictures(dir)
-        total = sum(COUNTS[size].values())
-        print(f"rendering {total} synthetic heads into {builder.data_path}", file=sys.stderr, flush=True)
-        builder.download_and_prepare()
+        folder = pathlib.Path(builder.data_path).parents[2]
+        folder.mkdir(parents=True, exist_ok=True)
+        # The processes of a run, and the jobs of an array, begin side by side: one renders, the others wait.
+        with files.locked(folder / f".synthetic_heads-{size.replace('/', '-')}.lock", what="the rendering of heads"):
+            if pathlib.Path(builder.data_path).exists():
+                return _builder_class()(data_dir=dir or None, config=size, file_format="array_record")
+            total = sum(COUNTS[size].values())
+            print(f"rendering {total} synthetic heads into {builder.data_path}", file=sys.stderr, flush=True)
+            builder.download_and_prepare()
     return builder
 
 
