@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import pathlib
 import sys
@@ -96,7 +97,11 @@ def train(config: Any, workdir: pathlib.Path, cluster: Cluster) -> None:
         seed=config.seed,
         share=mesh.share(config.train.batch),
     )
-    first_batch = next(data(start_step=0))
+    first_batches = data(start_step=0)
+    first_batch = next(first_batches)
+    if isinstance(method, methods.Learner):
+        needs = method.learns_from(config)
+        pipeline.check_labels(itertools.chain([first_batch], first_batches), needs)
     cluster.barrier("data")
     # Jitted as a whole: leaf by leaf, hundreds of small programs would be compiled.
     init = jax.jit(functools.partial(method.init, config))

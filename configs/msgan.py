@@ -157,7 +157,8 @@ def _faces(c):
     c.model.update({"features": 48, "growth": 24, "blocks": (3, 3), "skip": "bicubic"})
     c.disc.widths = (32, 64, 128, 256)
     c.frozen.update({"pose": "lightpose", "identity": "mobilefacenet", "perceptual": ""})
-    c.weights.update({"perceptual": 0.0, "adv": 0.003})
+    # These faces have no poses: L_est has no target but what the pose network reads (loss.pose_target).
+    c.weights.update({"perceptual": 0.0, "adv": 0.003, "pose_est": 0.0})
     c.optim.update({"lr_pixel": 5e-4, "lr_joint": 3e-4})
     c.train.update({"batch": 8, "pixel_steps": 1400, "joint_steps": 500})
     c.data.degradation = "bicubic"

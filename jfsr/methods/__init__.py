@@ -119,6 +119,14 @@ class WarmStarter(Method, Protocol):
 
 
 @runtime_checkable
+class Learner(Method, Protocol):
+    """A method that learns from labels: without them a loss is 0, and the run would train on nothing."""
+
+    def learns_from(self, config: Any) -> dict[str, str]:
+        """{label of a record: what needs it}, for :func:`jfsr.data.pipeline.check_labels`."""
+
+
+@runtime_checkable
 class Counter(Method, Protocol):
     """A method whose config leaves numbers to the data, such as how many people there are."""
 

@@ -43,6 +43,11 @@ def needed(config: Any) -> tuple[str, ...]:
     return ()
 
 
+def learns_from(config: Any) -> dict[str, str]:
+    """Who is who."""
+    return {"identity": "the method identity"}
+
+
 def warm_starts(config: Any) -> dict[str, str]:
     """The network's initial parameters, if the config names some: see :mod:`jfsr.training.warm_start`."""
     return {"g": config.warm_start.g} if config.warm_start.g else {}

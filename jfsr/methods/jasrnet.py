@@ -53,6 +53,12 @@ def needed(config: Any) -> tuple[str, ...]:
     return ()
 
 
+def learns_from(config: Any) -> dict[str, str]:
+    """Landmarks, if the network aligns."""
+    aligns = config.model.heads != "sr" and config.weights.heatmap
+    return {"landmarks_px": "weights.heatmap"} if aligns else {}
+
+
 def generator(config: Any) -> JASRNet:
     """The network that the config describes."""
     m = config.model

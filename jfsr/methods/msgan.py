@@ -98,6 +98,13 @@ def needed(config: Any) -> tuple[str, ...]:
     return tuple(kind for kind, is_used in used.items() if is_used)
 
 
+def learns_from(config: Any) -> dict[str, str]:
+    """Poses, if L_est has a weight and its target is the label."""
+    w = config.weights
+    labelled = config.train.joint_steps and w.pose * w.pose_est and config.loss.pose_target == "label"
+    return {"pose_deg": "weights.pose_est"} if labelled else {}
+
+
 def warm_starts(config: Any) -> dict[str, str]:
     """The generator's initial parameters, if the config names some: see :mod:`jfsr.training.warm_start`."""
     return {"g": config.warm_start.g} if config.warm_start.g else {}

@@ -55,6 +55,11 @@ def needed(config: Any) -> tuple[str, ...]:
     return ("features",) if config.weights.perceptual > 0 else ()
 
 
+def learns_from(config: Any) -> dict[str, str]:
+    """Landmarks, if the heatmaps have a weight."""
+    return {"landmarks_px": "weights.heatmap"} if config.weights.heatmap else {}
+
+
 def generator(config: Any) -> MTUNGenerator:
     """The generator that the config describes."""
     if config.scale != SCALE:

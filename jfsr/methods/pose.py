@@ -39,6 +39,11 @@ def needed(config: Any) -> tuple[str, ...]:
     return ()
 
 
+def learns_from(config: Any) -> dict[str, str]:
+    """Poses."""
+    return {"pose_deg": "the method pose"}
+
+
 def init(config: Any, key: common.Key, batch: Mapping[str, Any]) -> State:
     """Fresh state of the network named by ``config.model.name``."""
     module = zoo.network(config.model.name).module

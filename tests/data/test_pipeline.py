@@ -10,7 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
-from jfsr import geometry
+from jfsr import geometry, methods
 from jfsr.data import operators, pipeline
 
 COUNTS = {"many": 7, "few": 3}
@@ -229,6 +229,43 @@ def test_what_cannot_be_run_is_an_error_before_anything_runs(data, change, messa
     change(data)
     with pytest.raises(ValueError, match=message):
         pipeline.train_batches(data, scale=8, batch=4, seed=0)
+
+
+def test_training_on_nothing_is_an_error_with_the_count():
+    batch = {
+        "position": np.arange(4),
+        "pose_deg": np.full((4, 3), np.nan, np.float32),
+        "identity": np.array([-1, -1, -1, 7]),
+        "visible": np.zeros((4, 68), bool),
+    }
+    pipeline.check_labels(iter([]), {})
+    pipeline.check_labels(itertools.repeat(batch), {"identity": "the method identity"})
+    says = r"none of the first 512 faces .* has a known pose, and weights.pose_est needs it; .*weights.pose_est to 0"
+    with pytest.raises(ValueError, match=says):
+        pipeline.check_labels(itertools.repeat(batch), {"identity": "x", "pose_deg": "weights.pose_est"})
+    with pytest.raises(ValueError, match=r"8 faces .* known landmark that is visible, and weights.heatmap needs it"):
+        pipeline.check_labels(itertools.repeat(batch), {"landmarks_px": "weights.heatmap"}, faces=8)
+    late = [batch] * 20 + [{**batch, "pose_deg": np.zeros((4, 3))}]
+    pipeline.check_labels(iter(late), {"pose_deg": "weights.pose_est"})
+
+
+@pytest.mark.parametrize(
+    ("name", "arg", "needs"),
+    [
+        ("msgan", "", {"pose_deg"}),
+        ("msgan", "faces", set()),
+        ("msgan", "loss.pose_target=reading", set()),
+        ("msgan", "generator", set()),
+        ("pose", "", {"pose_deg"}),
+        ("identity", "", {"identity"}),
+        ("jasrnet", "", {"landmarks_px"}),
+        ("jasrnet", "bl,sr_only", set()),
+        ("mtun", "", {"landmarks_px"}),
+        ("mtun", "p", set()),
+    ],
+)
+def test_what_a_method_learns_from(load_config, name, arg, needs):
+    assert set(methods.find(name).learns_from(load_config(name, arg))) == needs
 
 
 # ---- Evaluation
