@@ -81,8 +81,8 @@ def test_a_mirror_swaps_the_landmarks_of_ibug():
         assert (geometry.FLIP_68[one], geometry.FLIP_68[other]) == (other, one)
     for flip, count in ((geometry.FLIP_68, 68), (geometry.FLIP_5, 5)):
         np.testing.assert_array_equal(flip[flip], np.arange(count))
-    with pytest.raises(ValueError, match="19 landmarks is unknown; give 68"):
-        geometry.mirror_landmarks(np.zeros((19, 2), np.float32), 40)
+    with pytest.raises(ValueError, match="20 landmarks is unknown; give 68"):
+        geometry.mirror_landmarks(np.zeros((20, 2), np.float32), 40)
 
 
 @pytest.mark.parametrize("count", [68, 5])

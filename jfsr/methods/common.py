@@ -288,7 +288,7 @@ def blank_lr(config: Any, batch: Mapping[str, Any]) -> Float[Array, "1 h w 3"]:
     return jnp.zeros((1, height // config.scale, width // config.scale, 3))
 
 
-def seen(config: Any, image: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
+def seen(config: Any, image: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
     """SR as frozen networks and discriminators see it: as it is stored and scored, or as the generator left it.
 
     ``config.loss.clip_sr`` says which, see :func:`jfsr.losses.as_stored`. The pixel loss sees the generator's.

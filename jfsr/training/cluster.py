@@ -35,6 +35,7 @@ from typing import Any
 from jfsr.training.launch import Launch
 
 FAULT = 3  # exit code: another process ended, or no step was made for too long; start all of them again
+END = "the end"  # the last barrier
 TOLD_EVERY_S = 10.0  # how often a process that waits says for whom
 # A host that vanishes is noticed after KEEP_IDLE + KEEP_COUNT · KEEP_EVERY seconds, a process that dies at once.
 KEEP_IDLE, KEEP_EVERY, KEEP_COUNT = 20, 5, 6
@@ -356,6 +357,8 @@ class Cluster:
                     self._fault(message["fault"])
                 if "passed" in message:
                     self._passed.add(message["passed"])
+                    # From here on the others may be gone before this process has said farewell.
+                    self._ending = self._ending or message["passed"] == END
                 if "report" in message:
                     self._frozen = True
                     self._line.send(at=self._committed)
@@ -408,7 +411,7 @@ class Cluster:
         if self._line is None:
             return
         if error is None:
-            self.barrier("the end")
+            self.barrier(END)
             self._ending = True
             self._line.send(farewell=True)
             self._line = None

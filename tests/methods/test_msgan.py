@@ -203,7 +203,7 @@ def test_another_choice_is_refused(load_config, key):
 def test_the_generator_row_is_the_last_stages_l1_with_the_other_rows_steps_and_rates(load_config):
     """Table 4: "stand-alone generator just using L_l1"; then "after adding L_l1 at other stages"."""
     row, others = load_config("msgan", "generator"), load_config("msgan", "joint")
-    assert dict(row.stage_weights) == {"r16": 0, "r32": 0, "r64": 0, "r128": 1}
+    assert dict(row.stage_weights) == {"r16": 0, "r32": 0, "r64": 0, "r128": 1, "r256": 0}
     assert {name for name, weight in row.weights.items() if weight and name in others.weights} == {
         "pixel", "pose_adv", "pose_est", "pose_angle", "pose_norm", "pose_mse",
     }  # fmt: skip
