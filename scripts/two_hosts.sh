@@ -7,6 +7,6 @@ shift 3
 while true; do
   "${PYTHON:-python}" train.py --coordinator="$coordinator" --processes="$processes" --process="$process" "$@"
   code=$?
-  [ "$code" -eq 3 ] || exit "$code"
+  [ "$code" -eq 3 ] || [ "$code" -eq 134 ] || exit "$code"
   sleep 5
 done

@@ -177,6 +177,7 @@ class Hub:
         self.lines: dict[int, Line] = {}
         self.members: dict[int, Member] = {}
         self._events: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
+        self.done = threading.Event()  # every process has said farewell or is gone
         threading.Thread(target=self._run, daemon=True, name="jfsr hub").start()
 
     def _run(self) -> None:
@@ -202,6 +203,7 @@ class Hub:
         members = [dataclasses.asdict(self.members[i]) for i in range(self.count)]
         self._all(members=members, port=port)
         self._serve()
+        self.done.set()
 
     def _accept(self) -> None:
         while True:
@@ -300,6 +302,7 @@ class Cluster:
         me = Member(launch.process, socket.gethostname(), os.getpid(), gpus)
         self.members, self.address = [me], ""
         self._line: Line | None = None
+        self._hub: Hub | None = None
         self._changed = threading.Condition()
         self._passed: set[str] = set()
         self._frozen, self._halt, self._committed, self._ending = False, -1, 0, False
@@ -308,8 +311,8 @@ class Cluster:
 
     def _join(self, me: Member) -> None:
         host, _, port = self.launch.coordinator.rpartition(":")
-        hub = Hub(self.launch, timeout_s=self.timeout_s) if me.process == 0 else None
-        self._line = self._connect("127.0.0.1" if hub else host, int(port))
+        self._hub = Hub(self.launch, timeout_s=self.timeout_s) if me.process == 0 else None
+        self._line = self._connect("127.0.0.1" if self._hub else host, int(port))
         self._line.send(member=dataclasses.asdict(me), processes=self.launch.processes)
         while True:
             try:
@@ -372,6 +375,8 @@ class Cluster:
         """Ends this process at once: with a process gone, a collective would wait for ever."""
         # Straight to the descriptor: another thread may hold the lock of sys.stderr, for instance in a progress bar.
         os.write(2, f"process {self.launch.process} ends: {why}; start all processes again\n".encode())
+        if self._hub is not None:
+            time.sleep(0.5)  # it ends with this process, and the others are to hear the reason first
         os._exit(FAULT)
 
     def barrier(self, name: str) -> None:
@@ -415,6 +420,8 @@ class Cluster:
             self._ending = True
             self._line.send(farewell=True)
             self._line = None
+            if self._hub is not None:  # it ends with this process, and has to let the others go first
+                self._hub.done.wait(30.0)
             return
         if type(error).__name__ == "JaxRuntimeError":
             time.sleep(15.0)  # a collective whose partner died: the line says which, and ends this process

@@ -34,7 +34,12 @@ def heads(tmp_path_factory):
 
 
 def start(config, workdir, heads):
-    env = {**os.environ, "TFDS_DATA_DIR": str(heads), "XLA_FLAGS": "", "JAX_NUM_CPU_DEVICES": "2"}
+    env = {
+        **os.environ,
+        "TFDS_DATA_DIR": str(heads),
+        "XLA_FLAGS": "--xla_backend_optimization_level=1",
+        "JAX_NUM_CPU_DEVICES": "2",
+    }
     command = [sys.executable, "train.py", f"--config={config}", f"--workdir={workdir}", "--devices=2"]
     return subprocess.Popen(
         command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
