@@ -37,7 +37,7 @@ def start(config, workdir, heads):
     env = {
         **os.environ,
         "TFDS_DATA_DIR": str(heads),
-        "XLA_FLAGS": "--xla_backend_optimization_level=1",
+        "XLA_FLAGS": "",
         "JAX_NUM_CPU_DEVICES": "2",
     }
     command = [sys.executable, "train.py", f"--config={config}", f"--workdir={workdir}", "--devices=2"]
