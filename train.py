@@ -81,6 +81,7 @@ def train(config: Any, workdir: pathlib.Path, cluster: Cluster) -> None:
         print(line, file=sys.stderr, flush=True)
     if isinstance(method, methods.Counter):
         config = method.counted(config)  # what the config leaves to the data
+
     # ---- Frozen networks, as arguments of the step (zoo.load refuses those without weights)
     frozen = {kind: zoo.load(config.frozen[kind])[1] for kind in method.needed(config)}
     validate = Validation(config, method, frozen) if config.val.limit else None

@@ -1,4 +1,4 @@
-"""Reading and writing files: text is UTF-8, and a file appears complete or not at all; folders that one program has."""
+"""Files: text is UTF-8, and a file appears complete or not at all; locks; the cache's folder."""
 
 from __future__ import annotations
 

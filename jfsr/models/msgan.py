@@ -56,8 +56,7 @@ class MSGANGenerator(nn.Module):
         fewer.
       blocks: RRDBs in the first and the second half.
       widths: channels at each of the resolutions; the second half's blocks have those of their input. () = ``features``
-        everywhere, as in the paper. Most of the cost is where the images are large, and most of the use where they are
-        small: 48, 24, 12 channels behind 64 take a third less time for a third more parameters.
+        everywhere, as in the paper. Most of the cost is where the images are large.
       skip: 'none': a head predicts the whole image, as ESRGAN's does. 'bicubic': a head predicts the difference to the
         LR image resized to its stage by cubic interpolation; an untrained generator of a few blocks then scores like
         bicubic (within 0.01 dB), and becomes useful in minutes. Same parameters.
@@ -169,6 +168,7 @@ class PatchDiscriminator(nn.Module):
     | 32 | 2 2 1 1 1 | 5×5 | 46 px | 2,765,633 |
     | 64 | 2 2 2 1 1 | 6×6 | 70 px | 2,765,633 |
     | 128 | 2 2 2 1 1 | 14×14 | 70 px | 2,765,633 |
+    | 256 | 2 2 2 1 1 | 30×30 | 70 px | 2,765,633 |
 
     Where the receptive field is wider than the image, the logits still differ: each sees another part of the image.
 

@@ -1,7 +1,7 @@
 """Several processes as one run: they meet, take their devices, wait for each other, stop together and end together.
 
-JAX's own runtime moves the arrays. Beside it stands one line of ours to each process, from process 0: a TCP connection
-with a JSON object per message. Over it
+JAX's own runtime moves the arrays. Beside it, process 0 has a TCP connection of ours to each process, with a JSON
+object per message. Over it
 
 * the processes meet before JAX starts, and a missing one is named (``--join-timeout``);
 * they learn who shares their node, so that each takes its share of the GPUs (:func:`share`);
@@ -11,7 +11,7 @@ with a JSON object per message. Over it
 * a connection that ends without a farewell is a dead process. The others name it and end with exit code
   :data:`FAULT`, so that a scheduler starts all of them again.
 
-A run of one process has no such lines: every method then returns at once.
+A run of one process has no such connections: every method then returns at once.
 """
 
 from __future__ import annotations
@@ -116,11 +116,11 @@ def share(members: Sequence[Member], process: int, *, wanted: Sequence[int] | No
     return list(range(rank * each, (rank + 1) * each)), note
 
 
-# ---- The line between the processes
+# ---- The connections
 
 
-class Line:
-    """One connection: JSON objects in either direction, a line each. Thread-safe to send."""
+class Connection:
+    """JSON objects in either direction. Thread-safe to send."""
 
     def __init__(self, connection: socket.socket):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -157,7 +157,7 @@ class Line:
 
 
 class Hub:
-    """Process 0's end of all lines, its own included. Runs in threads of its own.
+    """Process 0's end of all connections, its own included. Runs in threads of its own.
 
     Args:
       launch: how process 0 was started.
@@ -174,7 +174,7 @@ class Hub:
                 f"process 0 cannot listen on port {port} of this host ({error.strerror}): another run may use it; give "
                 "--coordinator=HOST:PORT with a free one"
             ) from error
-        self.lines: dict[int, Line] = {}
+        self.connections: dict[int, Connection] = {}
         self.members: dict[int, Member] = {}
         self._events: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
         self.done = threading.Event()  # every process has said farewell or is gone
@@ -208,28 +208,28 @@ class Hub:
     def _accept(self) -> None:
         while True:
             try:
-                connection, _ = self.socket.accept()
+                opened, _ = self.socket.accept()
             except OSError:
                 return
-            threading.Thread(target=self._read, args=(Line(connection),), daemon=True).start()
+            threading.Thread(target=self._read, args=(Connection(opened),), daemon=True).start()
 
-    def _read(self, line: Line) -> None:
+    def _read(self, connection: Connection) -> None:
         """One process's messages, until it says farewell or is gone."""
         try:
-            hello = line.receive(timeout_s=30.0)
+            hello = connection.receive(timeout_s=30.0)
             member = Member(**{**hello["member"], "gpus": tuple(hello["member"]["gpus"])}) if hello else None
         except (TimeoutError, KeyError, TypeError):
             member = None
         if member is None or hello is None:
-            return line.close()  # no process of ours
+            return connection.close()  # no process of ours
         if hello["processes"] != self.count or member.process in self.members:
             other = self.members.get(member.process)
             why = f"{other} has that number" if other else f"process 0 was told of {self.count} processes"
-            line.send(fault=f"{member} of {hello['processes']} cannot join: {why}")
-            return line.close()
-        self.lines[member.process] = line
+            connection.send(fault=f"{member} of {hello['processes']} cannot join: {why}")
+            return connection.close()
+        self.connections[member.process] = connection
         self._events.put((member.process, {"member": member}))
-        while (message := line.receive()) is not None:
+        while (message := connection.receive()) is not None:
             self._events.put((member.process, message))
             if "farewell" in message:
                 return None
@@ -276,8 +276,8 @@ class Hub:
                 here.discard(process)
 
     def _all(self, **message: Any) -> None:
-        for line in list(self.lines.values()):
-            line.send(**message)
+        for connection in list(self.connections.values()):
+            connection.send(**message)
 
 
 class Cluster:
@@ -301,7 +301,7 @@ class Cluster:
         self.launch, self.timeout_s, self.say = launch, join_timeout_s, say
         me = Member(launch.process, socket.gethostname(), os.getpid(), gpus)
         self.members, self.address = [me], ""
-        self._line: Line | None = None
+        self._connection: Connection | None = None
         self._hub: Hub | None = None
         self._changed = threading.Condition()
         self._passed: set[str] = set()
@@ -312,11 +312,11 @@ class Cluster:
     def _join(self, me: Member) -> None:
         host, _, port = self.launch.coordinator.rpartition(":")
         self._hub = Hub(self.launch, timeout_s=self.timeout_s) if me.process == 0 else None
-        self._line = self._connect("127.0.0.1" if self._hub else host, int(port))
-        self._line.send(member=dataclasses.asdict(me), processes=self.launch.processes)
+        self._connection = self._connect("127.0.0.1" if self._hub else host, int(port))
+        self._connection.send(member=dataclasses.asdict(me), processes=self.launch.processes)
         while True:
             try:
-                message = self._line.receive(timeout_s=self.timeout_s + 60.0)
+                message = self._connection.receive(timeout_s=self.timeout_s + 60.0)
             except TimeoutError:
                 message = None
             if message is None:
@@ -329,15 +329,15 @@ class Cluster:
                 self.members = [Member(**{**m, "gpus": tuple(m["gpus"])}) for m in message["members"]]
                 self.address = f"{host}:{message['port']}"
                 break
-        threading.Thread(target=self._listen, daemon=True, name="jfsr line").start()
+        threading.Thread(target=self._listen, daemon=True, name="jfsr connection").start()
 
-    def _connect(self, host: str, port: int) -> Line:
+    def _connect(self, host: str, port: int) -> Connection:
         begun = told = time.monotonic()
         while True:
             try:
-                connection = socket.create_connection((host, port), timeout=10.0)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return Line(connection)
+                opened = socket.create_connection((host, port), timeout=10.0)
+                opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return Connection(opened)
             except OSError as error:
                 now = time.monotonic()
                 if now - begun > self.timeout_s:
@@ -353,8 +353,8 @@ class Cluster:
                 time.sleep(0.2)
 
     def _listen(self) -> None:
-        assert self._line is not None
-        while (message := self._line.receive()) is not None:
+        assert self._connection is not None
+        while (message := self._connection.receive()) is not None:
             with self._changed:
                 if "fault" in message and not self._ending:
                     self._fault(message["fault"])
@@ -364,7 +364,7 @@ class Cluster:
                     self._ending = self._ending or message["passed"] == END
                 if "report" in message:
                     self._frozen = True
-                    self._line.send(at=self._committed)
+                    self._connection.send(at=self._committed)
                 if "halt" in message:
                     self._halt, self._frozen = message["halt"], False
                 self._changed.notify_all()
@@ -381,24 +381,24 @@ class Cluster:
 
     def barrier(self, name: str) -> None:
         """Waits until every process has come here; a fault after the join time-out."""
-        if self._line is None:
+        if self._connection is None:
             return
-        self._line.send(barrier=name)
+        self._connection.send(barrier=name)
         with self._changed:
             if not self._changed.wait_for(lambda: name in self._passed, self.timeout_s):
-                self._line.send(who=name)
+                self._connection.send(who=name)
                 self._changed.wait_for(lambda: False, 30.0)  # the answer ends this process
                 self._fault(f"no answer about {name!r}")
             self._passed.discard(name)
 
     def request_stop(self) -> None:
         """Asks all processes to stop after the same step."""
-        if self._line is not None:
-            self._line.send(stop=True)
+        if self._connection is not None:
+            self._connection.send(stop=True)
 
     def may_step(self, step: int) -> bool:
         """Whether the step after ``step`` is to be made: False where all processes have agreed to stop."""
-        if self._line is None:
+        if self._connection is None:
             return True
         with self._changed:
             # A process that is about to ask must not start a step that the others will not make.
@@ -413,20 +413,20 @@ class Cluster:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         """Says farewell, or tells the others why this process ends, so that they end too."""
-        if self._line is None:
+        if self._connection is None:
             return
         if error is None:
             self.barrier(END)
             self._ending = True
-            self._line.send(farewell=True)
-            self._line = None
+            self._connection.send(farewell=True)
+            self._connection = None
             if self._hub is not None:  # it ends with this process, and has to let the others go first
                 self._hub.done.wait(30.0)
             return
         if type(error).__name__ == "JaxRuntimeError":
-            time.sleep(15.0)  # a collective whose partner died: the line says which, and ends this process
+            time.sleep(15.0)  # a collective whose partner died: the connection says which, and ends this process
         self._ending = True
-        self._line.send(failed=str(error).strip().splitlines()[0][:500] if str(error) else repr(error))
+        self._connection.send(failed=str(error).strip().splitlines()[0][:500] if str(error) else repr(error))
         time.sleep(0.5)  # process 0 still has to pass it on
 
 

@@ -78,7 +78,7 @@ def test_two_processes_are_one_run(heads, tmp_path):
     assert apart_by(apart, alone, 1e-3) < 1e-3
 
 
-def test_a_killed_process_ends_the_other_and_the_restart_ends_as_the_straight_run(heads, tmp_path):
+def test_a_killed_process_ends_the_other_and_the_restart_goes_on_as_the_straight_run(heads, tmp_path):
     config, broken, straight = RUN.format(steps=60, every=10), tmp_path / "broken", tmp_path / "straight"
     processes = two(config, broken, heads)
     wait_for_step(broken, 11, processes)

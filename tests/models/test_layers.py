@@ -21,6 +21,22 @@ def test_pixel_shuffle_known_answer():
         layers.pixel_shuffle(jnp.zeros((1, 2, 2, 6)))
 
 
+@pytest.mark.parametrize(
+    ("ours", "plain"),
+    [
+        (layers.lecun_init, nn.initializers.lecun_normal()),
+        (layers.torch_conv_init, nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")),
+        (layers.normal_init(0.02), nn.initializers.normal(0.02)),
+    ],
+)
+def test_a_kernel_drawn_as_a_matrix_has_the_same_values(ours, plain):
+    """So old seeds keep their networks; a stack of blocks draws each with its own key."""
+    key, shape = jax.random.key(3), (3, 3, 4, 5)
+    np.testing.assert_array_equal(ours(key, shape, jnp.float32), plain(key, shape, jnp.float32))
+    keys = jax.random.split(key, 2)
+    np.testing.assert_array_equal(jax.vmap(lambda k: ours(k, shape))(keys)[1], plain(keys[1], shape))
+
+
 @pytest.mark.parametrize("factor", [2, 3])
 def test_pixel_shuffle_and_nearest_are_pytorchs(factor):
     torch = pytest.importorskip("torch")
