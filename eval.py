@@ -124,12 +124,11 @@ def main(argv: list[str]) -> None:
     if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.ERROR)
     try:
-        if (how := launch.find(os.environ)).processes > 1:
-            raise ValueError(f"started {how.how} as {how.processes} processes, and an evaluation is one: start it once")
+        check_alone()
         if FLAGS.list:
             list_everything()
         elif FLAGS["write-faces"].value:
-            write_faces(pathlib.Path(FLAGS["write-faces"].value))
+            write_faces(files.path(FLAGS["write-faces"].value))
         elif FLAGS.compare:
             compare(FLAGS.compare)
         else:
@@ -138,6 +137,17 @@ def main(argv: list[str]) -> None:
     except (ValueError, OSError) as error:
         print(f"eval.py: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def check_alone() -> None:
+    """ValueError if the environment says that this is one of several processes."""
+    try:
+        how = launch.find(os.environ)
+    except ValueError as error:
+        variables = ", ".join(v for names in launch.BY_HAND.values() for v in names if os.environ.get(v))
+        raise ValueError(f"an evaluation is one process; remove {variables or 'them'} ({error})") from error
+    if how.processes > 1:
+        raise ValueError(f"started {how.how} as {how.processes} processes, and an evaluation is one: start it once")
 
 
 def read_options() -> Options:
@@ -157,7 +167,7 @@ def read_options() -> Options:
         raise ValueError("--beside is read by --figures alone; --compare puts the scores of two systems side by side")
     return Options(
         config=FLAGS.config,
-        checkpoint=pathlib.Path(checkpoint) if checkpoint else None,
+        checkpoint=files.path(checkpoint) if checkpoint else None,
         images=FLAGS.images,
         step=int(FLAGS.step) if FLAGS.step.isdigit() else FLAGS.step,
         scale=FLAGS.scale,
@@ -171,7 +181,7 @@ def read_options() -> Options:
         direct=FLAGS.direct,
         gate=FLAGS.gate,
         min_images=FLAGS.min_images,
-        out=pathlib.Path(FLAGS.out) if FLAGS.out else None,
+        out=files.path(FLAGS.out) if FLAGS.out else None,
         limit=FLAGS.limit,
     )
 

@@ -27,6 +27,7 @@ from jfsr.training.schema import run_schema
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "Config file, as FILE.py:variant,key=value,…", lock_config=True)
 flags.DEFINE_string("workdir", None, "Folder for checkpoints, logs and samples; an interrupted run goes on from it.")
+flags.DEFINE_bool("change-config", False, "Go on with another rate, run length, weights or losses, and note it.")
 flags.DEFINE_integer("devices", 0, "CPU devices to make on a host without accelerator; 0 = one per core.")
 flags.DEFINE_string("coordinator", "", "Several processes by hand: HOST:PORT of process 0; docs/cluster.md.")
 flags.DEFINE_integer("processes", 0, "By hand: how many processes there are.", lower_bound=0)
@@ -46,7 +47,7 @@ def main(argv: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)
 
     # ---- Config. It is checked again, because --config.KEY=VALUE flags change it after its file has checked it.
-    config, workdir = FLAGS.config, pathlib.Path(FLAGS.workdir).expanduser()
+    config, workdir = FLAGS.config, files.path(FLAGS.workdir)
     configs.validate(config, run_schema(config.method))
 
     # ---- Processes: alone, or one of several, which meet before anything else.
@@ -61,8 +62,7 @@ def train(config: Any, workdir: pathlib.Path, cluster: Cluster) -> None:
     method = methods.find(config.method)
 
     # ---- Devices; what follows may use JAX.
-    wanted = FLAGS["local-devices"].value
-    note = parallel.start(FLAGS.devices, cluster=cluster, wanted=None if wanted is None else [int(i) for i in wanted])
+    note = parallel.start(FLAGS.devices, cluster=cluster, wanted=local_devices())
     import jax
     from clu import parameter_overview
 
@@ -84,10 +84,10 @@ def train(config: Any, workdir: pathlib.Path, cluster: Cluster) -> None:
 
     # ---- Frozen networks, as arguments of the step (zoo.load refuses those without weights)
     frozen = {kind: zoo.load(config.frozen[kind])[1] for kind in method.needed(config)}
-    validate = Validation(config, method, frozen) if config.val.limit else None
+    validate = Validation(config, method, frozen, mesh) if config.val.limit else None
 
     # ---- State: fresh (with the parameters that config.warm_start names), or the newest checkpoint of this very config
-    manager = checkpoint.open_manager(workdir, config)
+    manager = checkpoint.open_manager(workdir, config, change=FLAGS["change-config"].value)
     given = warm_start.load(method, config) if manager.latest_step() is None else {}
     root = jax.random.key(config.seed)
     data = functools.partial(
@@ -109,7 +109,12 @@ def train(config: Any, workdir: pathlib.Path, cluster: Cluster) -> None:
     fresh = init(common.derive(root, 0, common.PURPOSE_INIT), first_batch)
     fresh, taken = warm_start.apply(fresh, given)
     state = checkpoint.restore(manager, fresh)
-    first_step = int(state.step)
+    first_step, total = int(state.step), sum(method.stages(config).values())
+    if first_step > total:
+        raise ValueError(
+            f"{workdir} is at step {first_step}, and the config ends at {total}: give more steps (config.train), or go "
+            f"back to an earlier checkpoint by 'jfsr rewind {workdir} --step=N'"
+        )
     cluster.barrier("state")
 
     # ---- Loop
@@ -125,17 +130,25 @@ def train(config: Any, workdir: pathlib.Path, cluster: Cluster) -> None:
     writer.say(f"{start}; config {configs.config_hash(config)}")
     for line in taken:
         writer.say(line)
-    total = sum(method.stages(config).values())
     state, frozen = mesh.replicate(state), mesh.replicate(frozen)
     batches, step, stage_end, scores, scored_at = data(start_step=first_step), first_step, 0, {}, -1
     guard = StallGuard(workdir, timeout_s=number("stall-timeout"), process=cluster.launch.process)
+
+    def save(*, wait: bool = False) -> None:
+        host = mesh.fetch(state)
+        if wait or not host.bad_run:  # what a diverged run leaves must not displace the last good checkpoint
+            checkpoint.save(manager, host, scores if scored_at == step else {}, wait=wait)
+
     with logs.GracefulExit() as stop, writer.progress(first_step, total):
         for stage, steps in method.stages(config).items():
             stage_end += steps
             run = mesh.compile(functools.partial(method.train_step, config, stage=stage))
-            guard.rest()  # the next step is compiled first
+            if first_step < step < stage_end and not stop.requested:
+                save(wait=True)  # the compilation takes minutes, and a signal ends it at once
+            guard.rest()
             while step < stage_end and not stopped(stop, cluster, step):
-                state, metrics = run(state, frozen, mesh.shard(next(batches)), root)
+                with stop.at_once() if guard.resting else contextlib.nullcontext():
+                    state, metrics = run(state, frozen, mesh.shard(next(batches)), root)
                 step += 1
                 guard.beat()
                 writer.advance(stage)
@@ -144,7 +157,7 @@ def train(config: Any, workdir: pathlib.Path, cluster: Cluster) -> None:
                     values = {k: float(v) for k, v in mesh.fetch(metrics).items()}
                     writer.scalars(step, values)
                     if values["bad_run"] >= config.train.max_bad_run:
-                        give_up(step, config, manager)
+                        give_up(step, int(values["bad_run"]), config, manager)
                 if validate and due(config.log.val_every):
                     scores, scored_at = validate(mesh.fetch(state)), step
                     writer.scalars(step, scores)
@@ -152,12 +165,12 @@ def train(config: Any, workdir: pathlib.Path, cluster: Cluster) -> None:
                     faces = validate.sample(mesh.fetch(state), config.log.samples)
                     writer.image(step, "samples", figures.sample_grid(faces["lr"], faces["stages"], faces["hr"]))
                 if due(config.checkpoint.every):
-                    checkpoint.save(manager, mesh.fetch(state), scores if scored_at == step else {})
+                    save()
                 if any(map(due, (config.log.val_every, config.log.samples_every, config.checkpoint.every))):
                     cluster.barrier(f"step {step}")
 
-    # ---- The last step is always saved, also when a signal ended the loop.
-    checkpoint.save(manager, mesh.fetch(state), scores if scored_at == step else {}, wait=True)
+        # ---- The last step is always saved, also when a signal ended the loop.
+        save(wait=True)
     manager.close()
     if step < total:
         writer.say(f"stopped at step {step} of {total} and saved; the same command goes on from there")
@@ -171,6 +184,16 @@ def number(flag: str) -> float:
     return float(FLAGS[flag].value or 0.0)
 
 
+def local_devices() -> list[int] | None:
+    """The numbers of --local-devices; None where it is not given."""
+    given = FLAGS["local-devices"].value
+    if given is None:
+        return None
+    if bad := [text for text in given if not text.strip().isdigit()]:
+        raise ValueError(f"--local-devices names {bad[0]!r}; it takes numbers of devices from 0, as in 0,1")
+    return [int(text) for text in given]
+
+
 def held(workdir: pathlib.Path, cluster: Cluster) -> contextlib.AbstractContextManager:
     """The lock on the workdir, which process 0 holds for all. A folder that is no workdir is left as it is."""
     foreign = workdir.exists() and (
@@ -179,8 +202,10 @@ def held(workdir: pathlib.Path, cluster: Cluster) -> contextlib.AbstractContextM
     )
     if foreign or cluster.launch.process > 0:
         return contextlib.nullcontext()
+    from jfsr.training import runs
+
     workdir.mkdir(parents=True, exist_ok=True)
-    return files.locked(workdir / ".lock", what=str(workdir), remedy="wait for its end, or use another --workdir")
+    return runs.held(workdir)
 
 
 def stopped(stop: Any, cluster: Cluster, step: int) -> bool:
@@ -193,14 +218,25 @@ def stopped(stop: Any, cluster: Cluster, step: int) -> bool:
     return not cluster.may_step(step)
 
 
-def give_up(step: int, config: Any, manager: Any) -> None:
-    """Ends a run whose losses stay NaN or infinite; the checkpoints saved before are good."""
+def give_up(step: int, bad_run: int, config: Any, manager: Any) -> None:
+    """Ends a run whose losses stay NaN or infinite, and names the last checkpoint from before."""
+    from jfsr.training import checkpoint
+
     manager.wait_until_finished()
-    saved = manager.latest_step()
-    good = f"the last good checkpoint is {manager.directory / str(saved)}" if saved is not None else "nothing was saved"
+    workdir = manager.directory.parent
+    good, best = checkpoint.last_good(manager.all_steps(), step=step, bad_run=bad_run), manager.best_step()
+    scored = f", the best by {config.checkpoint.best} is of step {best}" if best is not None and best != good else ""
+    remedy = (
+        f"the last good checkpoint is of step {good}{scored}. Check the data and what metrics.jsonl says before that "
+        f"step; 'jfsr rewind {workdir} --step={good}' goes back to it, and the same command with a lower rate "
+        "(config.optim) and --change-config goes on from there"
+        if good is not None
+        else "no checkpoint was saved before them. Check the data, or start with a lower rate (config.optim) in another"
+        " --workdir"
+    )
     raise SystemExit(
-        f"step {step}: {config.train.max_bad_run} updates in a row had a loss or gradient that is NaN or infinite and "
-        f"were thrown away; {good}. Lower the learning rate (config.optim) or check the data, then go on from there."
+        f"step {step}: {bad_run} updates in a row had a loss or gradient that is NaN or infinite and were thrown away; "
+        f"{remedy}."
     )
 
 
@@ -208,6 +244,9 @@ def run_main(argv: list[str]) -> None:
     """Runs main, and reports a fault of the input in one line; with --verbosity=1, with its traceback."""
     try:
         main(argv)
+    except KeyboardInterrupt:
+        print("train.py: interrupted; what was saved before stands", file=sys.stderr)
+        sys.exit(130)
     except (ValueError, OSError) as error:
         if FLAGS["verbosity"].present and FLAGS.verbosity > 0:
             raise

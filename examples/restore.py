@@ -10,7 +10,6 @@ head pose that the run's frozen pose network reads.
 from __future__ import annotations
 
 import argparse
-import pathlib
 
 import numpy as np
 
@@ -33,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
 
     restore = jfsr.load(options.checkpoint)
     if options.image:
-        original, tiny = {}, read_image(pathlib.Path(options.image))
+        original, tiny = {}, read_image(files.path(options.image))
     else:
         head = head_renderer.render(options.head, split="test")
         original, tiny = {"Original": head["image"]}, pipeline.low_resolution(head["image"], restore.scale)

@@ -1,4 +1,4 @@
-"""The command line: jfsr restore | export | port | degrade | data."""
+"""The command line: jfsr restore | export | rewind | port | degrade | data."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import pathlib
 import sys
 import warnings
 from typing import Any
+
+from jfsr import files
 
 # A command imports what it needs when it runs, so that `jfsr --help` answers at once.
 
@@ -47,6 +49,13 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("-o", "--out", required=True, help="the folder to make")
     export.add_argument("--step", default="best", help="checkpoint: best (default), last, or a number")
     export.set_defaults(run=_export)
+
+    rewind = commands.add_parser(
+        "rewind", help="let a run go on from an earlier checkpoint; the later ones are set aside"
+    )
+    rewind.add_argument("workdir", help="a workdir of train.py, in which no run is going on")
+    rewind.add_argument("--step", required=True, type=int, help="the checkpoint to go on from")
+    rewind.set_defaults(run=_rewind)
 
     port = commands.add_parser("port", help="turn a published PyTorch file into weights for jfsr (needs torch)")
     port.add_argument("name", nargs="?", help="a frozen network, see --list")
@@ -106,14 +115,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _restore(args: argparse.Namespace) -> None:
-    from jfsr import api, files, metrics
+    from jfsr import api, metrics
     from jfsr.data.images import read_image
     from jfsr.drawing import figures
 
-    out = pathlib.Path(args.out)
+    out = files.path(args.out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; -o takes a folder")
-    inputs = [pathlib.Path(f) for f in args.images]
+    inputs = [files.path(f) for f in args.images]
     missing = [str(f) for f in inputs if not f.is_file()]
     if missing:
         raise ValueError(f"no such image: {', '.join(missing)}")
@@ -154,6 +163,14 @@ def _export(args: argparse.Namespace) -> None:
     print(bundle.export_bundle(args.workdir, args.out, step=_step(args.step)))
 
 
+def _rewind(args: argparse.Namespace) -> None:
+    from jfsr.training import checkpoint
+
+    for folder in (aside := checkpoint.rewind(args.workdir, args.step)):
+        print(f"set aside: {folder}", file=sys.stderr)
+    print(f"{args.workdir} goes on from step {args.step}" + ("" if aside else ", its last checkpoint"))
+
+
 def _step(text: str) -> int | str:
     return int(text) if text.isdigit() else text
 
@@ -191,7 +208,7 @@ def _refuse_to_replace(targets: list[pathlib.Path], inputs: list[pathlib.Path], 
 
 def _png_target(args: argparse.Namespace, *, example: str, inputs: list[pathlib.Path]) -> pathlib.Path:
     """The one PNG that a command writes."""
-    out = pathlib.Path(args.out)
+    out = files.path(args.out)
     if out.suffix.lower() != ".png":
         raise ValueError(f"-o is {out}; it takes the name of a PNG, for instance {example}")
     _refuse_to_replace([out], inputs, overwrite=args.overwrite)
@@ -199,7 +216,6 @@ def _png_target(args: argparse.Namespace, *, example: str, inputs: list[pathlib.
 
 
 def _write_png(out: pathlib.Path, picture: Any) -> None:
-    from jfsr import files
     from jfsr.drawing import figures
 
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -232,7 +248,7 @@ def _degrade(args: argparse.Namespace) -> None:
     from jfsr.data import degrade
     from jfsr.drawing import figures
 
-    inputs = [pathlib.Path(f) for f in args.images]
+    inputs = [files.path(f) for f in args.images]
     out = _png_target(args, example="degraded.png", inputs=inputs)
     if args.samples < 1:
         raise ValueError(f"--samples is {args.samples}; it must be at least 1")
@@ -296,7 +312,7 @@ def _data_check(args: argparse.Namespace) -> int:
     from jfsr.data.datasets import checking
     from jfsr.data.datasets.folder import Folder
 
-    if not args.source and pathlib.Path(args.name).is_dir():
+    if not args.source and files.path(args.name).is_dir():
         folder = Folder(args.name, check="decode")
         print(folder.report())
         return 2 if folder.skipped else 0
@@ -316,7 +332,7 @@ def _data_boxes(args: argparse.Namespace) -> None:
     if named.dataset == "synthetic_heads":
         raise ValueError("MTCNN is made for photographs; rendered heads have the boxes of their landmarks")
     places = boxes.place(named.dataset, named.dir, named.split)
-    out = pathlib.Path(args.out) if args.out else places[0]
+    out = files.path(args.out) if args.out else places[0]
     if out.suffix.lower() != ".csv":
         raise ValueError(f"-o is {out}; it takes the name of a CSV, for instance {places[0]}")
     detection.check_target(out, overwrite=args.overwrite)
@@ -349,7 +365,7 @@ def _pictures(args: argparse.Namespace) -> tuple[argparse.Namespace, Any]:
     from jfsr.data import datasets, pipeline
 
     is_set = args.name in pipeline.DATASETS and args.name != "folder"
-    if not is_set and not pathlib.Path(args.name).is_dir():
+    if not is_set and not files.path(args.name).is_dir():
         raise ValueError(f"{args.name!r} is neither a folder nor a data set; 'jfsr data list' names the sets")
     dataset, folder = (args.name, args.source or "") if is_set else ("folder", args.name)
     spec = datasets.specs().get(dataset)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import pathlib
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 
-from jfsr import bundle, methods
+from jfsr import bundle, files, methods
 from jfsr.data.images import read_image, to_rgb
 from jfsr.geometry import HR_SIZE
 from jfsr.training import runs
@@ -35,7 +34,7 @@ def load(path: os.PathLike | str, *, step: int | str = "best", check: bool = Fal
     Raises:
       ValueError: no such folder, no checkpoint in it, a method that restores no faces, or a failed check.
     """
-    path = pathlib.Path(path)
+    path = files.path(path)
     config = runs.read_config(path)
     variables, at = runs.load_variables(path, step=step)
     restorer = Restorer(config, variables, step=at)
@@ -159,7 +158,7 @@ def _pose_network(name: str) -> tuple[Any, Any, Any]:
 
 def _as_uint8(image: Picture) -> np.ndarray:
     if isinstance(image, (str, os.PathLike)):
-        return read_image(pathlib.Path(image))
+        return read_image(files.path(image))
     array = to_rgb(ImageOps.exif_transpose(image)) if isinstance(image, Image.Image) else np.asarray(image)
     if array.ndim != 3 or array.shape[-1] != 3 or not array.size:
         raise ValueError(f"an image is [h, w, 3] RGB, got {list(array.shape)}")

@@ -50,7 +50,7 @@ def export_bundle(
     Raises:
       ValueError: ``out`` exists, or the workdir has no such checkpoint.
     """
-    out = pathlib.Path(out)
+    out = files.path(out)
     if out.exists():
         raise ValueError(f"{out} exists; give a new folder, or remove it first")
     config = runs.read_config(workdir)
@@ -64,7 +64,7 @@ def export_bundle(
     try:
         save_tree(draft / runs.PARAMS, variables, metadata=note)
         files.write_text(draft / runs.CONFIG, configs.to_json(config))
-        files.write_text(draft / "README.md", _card(config, note, runs.scores(workdir, int(note["step"]))))
+        files.write_text(draft / "README.md", _card(config, note, runs.scores(workdir, at), _told(workdir, at)))
         np.savez_compressed(draft / "check.npz", allow_pickle=False, **_test_vector(config, variables))
         draft.chmod(0o755)  # mkdtemp makes a folder that only its owner can open
         draft.rename(out)
@@ -79,7 +79,7 @@ def read_check(bundle: os.PathLike | str) -> dict[str, np.ndarray]:
     Raises:
       ValueError: there is no such file (a workdir has none), or it is damaged.
     """
-    file = pathlib.Path(bundle) / "check.npz"
+    file = files.path(bundle) / "check.npz"
     try:
         with np.load(file) as arrays:
             return {name: arrays[name] for name in ("lr", "sr")}
@@ -111,7 +111,17 @@ def _test_vector(config: ConfigDict, variables: dict[str, Any]) -> dict[str, np.
     return {"lr": lr, "sr": np.asarray(predict(variables, lr)["sr"])}
 
 
-def _card(config: ConfigDict, note: dict[str, str], scores: dict[str, float]) -> str:
+def _told(workdir: os.PathLike | str, step: int | None) -> str:
+    """What was changed on purpose before a step, as lines of Markdown."""
+    lines = []
+    for row in runs.noted_changes(workdir):
+        if step is not None and row["step"] < step:
+            what = [f"`{key}`: {values}" for key, values in row["changed"].items()] or ["went back to this step"]
+            lines.append(f"- after step {row['step']}, {row['time']}: {', '.join(what)}")
+    return "Changed on the way:\n\n" + "\n".join(lines) + "\n\n" if lines else ""
+
+
+def _card(config: ConfigDict, note: dict[str, str], scores: dict[str, float], changed: str) -> str:
     sources = config.data.sources
     data = "\n".join(f"- {name}: {sources[name].dataset} {sources[name].split}".rstrip() for name in sources)
     restores = isinstance(methods.find(config.method), methods.SuperResolver)
@@ -128,7 +138,7 @@ The {"moving average of the" if note["parameters"] == "average" else "raw"} para
 | commit | `{note["commit"]}`, jfsr {note["jfsr"]} |
 | sha256 of the parameters | `{note["sha256"]}` |
 
-{table}Trained on:
+{table}{changed}Trained on:
 
 {data}
 

@@ -21,6 +21,18 @@ except ImportError:  # not on Windows, where nothing is locked
     fcntl = None  # type: ignore[assignment]
 
 
+def path(text: os.PathLike | str) -> pathlib.Path:
+    """A path that a user gives: ``~`` is the home.
+
+    Raises:
+      ValueError: it begins with ``~``, and that home is not known.
+    """
+    try:
+        return pathlib.Path(text).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{text}: there is no such home ({error}); give the whole path") from error
+
+
 @contextlib.contextmanager
 def draft(file: os.PathLike | str) -> Iterator[pathlib.Path]:
     """A path to write to; it replaces ``file`` when the block ends without an error.
@@ -122,7 +134,7 @@ def _lock(stream: Any, *, wait: bool) -> bool | None:
 def cache(*parts: str) -> pathlib.Path:
     """A folder of jfsr's cache: ``~/.cache/jfsr/…``; for a user without a home, in the folder of temporary files."""
     try:
-        base = pathlib.Path("~/.cache").expanduser()
-    except RuntimeError:  # no home
+        base = path("~/.cache")
+    except ValueError:  # no home
         base = pathlib.Path(tempfile.gettempdir()) / f"cache-{os.getuid() if hasattr(os, 'getuid') else 'user'}"
     return base.joinpath("jfsr", *parts)

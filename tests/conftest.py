@@ -8,8 +8,9 @@ import pathlib
 # Before JAX and jfsr are imported. TensorFlow's C++ start-up lines are no warnings of ours.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# LLVM's costly passes are much of the time that the tests compile, and their networks are too small to gain by them.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+# Most of the tests' time is compiling, and their networks are too small to gain by what makes programs fast: LLVM's
+# passes, and XLA's newer code generator, which takes twice as long for a small program as the older one.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 
 from jaxtyping import install_import_hook
 

@@ -85,6 +85,16 @@ def test_the_card_says_where_it_comes_from(run, tmp_path):
     assert str(tmp_path) not in card
 
 
+def test_the_card_says_what_was_changed_before_that_step(run, tmp_path):
+    _, step = runs.load_net(run, step="best")
+    runs.note_change(run, step - 1, {"optim.lr": "0.001 -> 0.0001"})
+    runs.note_change(run, step, {"optim.lr": "0.0001 -> 7.5"})
+    card = (bundle.export_bundle(run, tmp_path / "bundle") / "README.md").read_text()
+    assert f"Changed on the way:\n\n- after step {step - 1}, 20" in card
+    assert "`optim.lr`: 0.001 -> 0.0001\n" in card
+    assert "7.5" not in card
+
+
 def test_the_folder_appears_complete_or_not_at_all(run, tmp_path, monkeypatch):
     out = tmp_path / "bundle"
     monkeypatch.setattr(bundle, "_test_vector", lambda *_: 1 / 0)

@@ -20,6 +20,14 @@ def names(folder):
     return sorted(p.name for p in folder.iterdir())
 
 
+def test_a_path_of_a_user_begins_at_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert files.path("~/runs") == tmp_path / "runs"
+    assert str(files.path("runs/~x")) == "runs/~x"
+    with pytest.raises(ValueError, match=r"~nobody-of-that-name/x: there is no such home .* give the whole path"):
+        files.path("~nobody-of-that-name/x")
+
+
 def test_a_written_file_holds_its_content_and_nothing_lies_beside_it(tmp_path):
     files.write_text(tmp_path / "a.txt", "Größe ×8\n")
     files.write_bytes(str(tmp_path / "b.bin"), b"\x00\r\n")

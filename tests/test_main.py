@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
-from support import fake_run
+from support import fake_run, states
 
 from jfsr import __main__ as cli
 from jfsr import api
 from jfsr.methods import common, msgan
-from jfsr.training import checkpoint
+from jfsr.training import checkpoint, runs
 
 
 @pytest.fixture(autouse=True)
@@ -208,6 +208,18 @@ assert not heavy, heavy
     sr = jax.jit(functools.partial(msgan.predict, config))({"params": net.ema}, jnp.asarray(lr))["sr"]
     got = np.asarray(Image.open(tmp_path / "out" / "a.png")).astype(int)
     assert np.abs(got - np.round(255 * np.asarray(sr[0]))).max() <= 1
+
+
+def test_rewind_sets_later_checkpoints_aside(tmp_path, capsys):
+    keep = states.run_config(checkpoint={"every": 1, "keep": 9, "best": "val/psnr", "mode": "max"})
+    run = states.saved(tmp_path / "run", 2, 4, config=keep)
+    assert "has no checkpoint of step 1; there are 2, 4" in refused(capsys, "rewind", run, "--step=1")
+    assert call("rewind", run, "--step=2") == 0
+    said = capsys.readouterr()
+    assert said.out == f"{run} goes on from step 2\n"
+    assert said.err.startswith(f"set aside: {run / 'set_aside'}")
+    assert runs.steps(run) == [2]
+    assert "no folder" in refused(capsys, "rewind", tmp_path / "nowhere", "--step=2")
 
 
 def test_degrade_shows_what_training_does_to_a_face(tmp_path, capsys):

@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from jfsr import files
 from jfsr.data.csvfile import read_csv
 from jfsr.data.records import BadRecord, Pictures, Record
 
@@ -76,10 +77,10 @@ def place(dataset: str, dir: os.PathLike | str, split: str) -> list[pathlib.Path
       dir: the source's folder; '' = the built set.
       split: its name; '' for a folder of images.
     """
-    beside = [pathlib.Path(dir).expanduser() / ("_".join([DETECTOR, *([split] if split else [])]) + ".csv")]
+    beside = [files.path(dir) / ("_".join([DETECTOR, *([split] if split else [])]) + ".csv")]
     if dataset == "folder":
         return beside
-    data = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    data = files.path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
     return [*(beside if dir else []), data / "jfsr_boxes" / f"{dataset}_{split}.csv"]
 
 

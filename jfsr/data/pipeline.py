@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import functools
 import os
-import pathlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -28,6 +27,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from jfsr import files
 from jfsr.config import nearest
 from jfsr.data import boxes, datasets, misalign, records
 from jfsr.data.crops import Cropped
@@ -101,7 +101,7 @@ def open_pictures(dataset: str, dir: str = "", split: str = "") -> records.Pictu
                 "the source with dataset 'folder' has no folder; give it, for instance "
                 "--config=…,data.sources.NAME.dir=FOLDER or val.source.dir=FOLDER"
             )
-        return folder.Folder(pathlib.Path(dir).expanduser())
+        return folder.Folder(files.path(dir))
     if dataset == "synthetic_heads":
         return synthetic_heads.SyntheticHeads(dir, split=split or "train")
     if dataset not in DATASETS:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
+from jfsr import files
 from jfsr.data import misalign
 from jfsr.data.images import SUFFIXES, read_image
 from jfsr.data.operators import OPERATORS
@@ -146,7 +147,7 @@ class FromFolder:
     """
 
     def __init__(self, dir: os.PathLike | str):
-        self.root = pathlib.Path(dir)
+        self.root = files.path(dir)
         if not self.root.is_dir():
             raise ValueError(f"--images={dir} is no folder; it holds one restored image for each face")
         self.files: dict[str, list[pathlib.Path]] = {}

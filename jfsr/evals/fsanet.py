@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -47,7 +46,7 @@ def program(folder: os.PathLike | str) -> PoseProgram:
       MissingWeights: a file is not there, or is another one; names it and where it is published.
       ValueError: onnxruntime is not installed.
     """
-    folder = pathlib.Path(folder).expanduser()
+    folder = files.path(folder)
     here = {files.sha256(file): file for file in sorted(folder.glob("*.onnx"))}
     absent = [f"{name} (sha256 {digest[:12]}…)" for name, digest in FILES.items() if digest not in here]
     if absent:

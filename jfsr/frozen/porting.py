@@ -41,7 +41,7 @@ def port_file(
     net = zoo.network(name)
     if not net.rules:
         raise WeightsError(f"{name} is no published network; it comes with jfsr")
-    sources = [pathlib.Path(f) for f in ([file] if isinstance(file, (str, os.PathLike)) else file)]
+    sources = [files.path(f) for f in ([file] if isinstance(file, (str, os.PathLike)) else file)]
     if len(sources) != len(net.files):
         raise WeightsError(
             f"{name} is published in {len(net.files)} file{'s' * (len(net.files) > 1)}, got {len(sources)}: "
@@ -52,7 +52,7 @@ def port_file(
         variables = rules.apply_rules(state, net.rules, trees.shapes_of(net.module), name=name)
     except WeightsError as error:
         raise WeightsError(f"{error}{_likely_cause(net, state, sources)}") from None
-    target = pathlib.Path(out) if out else zoo.weights_dir() / f"{name}.safetensors"
+    target = files.path(out) if out else zoo.weights_dir() / f"{name}.safetensors"
     digests = [files.sha256(source) for source in sources]
     note = {
         "network": name,

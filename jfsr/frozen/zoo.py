@@ -60,7 +60,7 @@ def network(name: str) -> FrozenNetwork:
     """
     if name in networks():
         return networks()[name]
-    file = pathlib.Path(name).expanduser() / "config.json"
+    file = files.path(name) / "config.json"
     if not file.exists():
         raise ValueError(
             f"no frozen network {name!r}{nearest(name, names())} "
@@ -103,7 +103,7 @@ def load(name: str) -> tuple[FrozenNetwork, dict[str, Any]]:
             raise MissingWeights(_how_to_get(net))
         remedy = _how_to_get(net, again=True)
     else:
-        file = pathlib.Path(name).expanduser() / "params.safetensors"
+        file = files.path(name) / "params.safetensors"
         if not file.exists():
             raise MissingWeights(f"{name} is a workdir; make a bundle of it first: jfsr export {name} -o FOLDER")
         remedy = "export it again with this version of jfsr"
@@ -123,7 +123,7 @@ def present(name: str) -> bool:
 
 def weights_dir() -> pathlib.Path:
     """Where ported weights lie: $JFSR_WEIGHTS, or ~/.cache/jfsr."""
-    return pathlib.Path(os.environ["JFSR_WEIGHTS"]).expanduser() if os.environ.get("JFSR_WEIGHTS") else files.cache()
+    return files.path(os.environ["JFSR_WEIGHTS"]) if os.environ.get("JFSR_WEIGHTS") else files.cache()
 
 
 def describe() -> str:

@@ -18,8 +18,11 @@ if TYPE_CHECKING:  # finding a name needs no JAX
 
     from jfsr.methods.common import Key, State
 
-# What every step measures, besides the method's own loss terms (g/TERM) and discriminator losses (d/NET).
+# What every step measures, besides the method's own loss terms (g/TERM), and what it measures of each network by name.
 METRICS = ("g/total", "g/grad_norm", "rate", "skipped", "bad_run")
+# A discriminator's loss, its mean logits and the length of its gradient; of every network the length of the update as a
+# share of the parameters' and, where it has spectral normalisation, the largest spectral norm of a layer.
+OF_NETS = ("d", "d_real", "d_fake", "grad", "update", "sigma")
 
 
 class Restored(TypedDict):
@@ -83,7 +86,7 @@ class Method(Protocol):
 
         Returns:
           The new state, and the metrics as scalars that are equal on all devices: :data:`METRICS`, ``g/TERM`` for each
-          loss term by its name in ``config.weights``, ``d/NET`` for the loss of each discriminator.
+          loss term by its name in ``config.weights``, and those of :data:`OF_NETS` as ``d/NET``, ``update/NET``, ….
         """
 
     def score(

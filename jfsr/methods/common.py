@@ -172,9 +172,14 @@ def finish_step(
     grads: Tree,
     rate: Float[Array, ""],
     metrics: dict[str, Array],
-    watched: Tree = (),
+    watched: Mapping[str, Tree] | None = None,
 ) -> tuple[State, dict[str, Array]]:
     """The end of every step: averages the metrics over devices and keeps the update if all is finite.
+
+    It also measures what divergence shows in first, for each network by its name: ``grad/NET``, the length of a
+    discriminator's gradient (the generator's is ``g/grad_norm``); ``update/NET``, how far the step moved the parameters
+    as a share of their length; ``sigma/NET``, the largest spectral norm of a layer before
+    it is divided away.
 
     Args:
       config: the run's config; reads ``train.guard``.
@@ -184,17 +189,39 @@ def finish_step(
       grads: its gradient, averaged over devices.
       rate: its learning rate.
       metrics: what else is logged, of this device.
-      watched: the gradients of the other networks, averaged over devices.
+      watched: the gradients of the other networks, by name, averaged over devices.
 
     Returns:
       The new state, and the metrics with the keys :data:`jfsr.methods.METRICS`.
     """
-    averages = jax.lax.pmean({**metrics, "g/total": total, "g/grad_norm": optax.tree.norm(grads)}, AXIS)
-    new = keep_finite(state, state.replace(nets=nets), averages, watched, guard=config.train.guard)
-    return new, averages | {"rate": rate, "skipped": new.skipped, "bad_run": new.bad_run}
+    watched = watched or {}
+    averages = jax.lax.pmean({**metrics, "g/total": total, "g/grad_norm": length(grads)}, AXIS)
+    averages |= {f"grad/{name}": length(tree) for name, tree in watched.items()}
+    new = keep_finite(state, state.replace(nets=nets), averages, guard=config.train.guard)
+    # The same on all devices.
+    seen = {"rate": rate, "skipped": new.skipped, "bad_run": new.bad_run}
+    for name, net in new.nets.items():
+        if nets[name] is state.nets[name]:
+            continue  # this stage does not train it
+        if jax.tree.leaves(net.params):
+            old = state.nets[name].params
+            step = jax.tree.map(jnp.subtract, net.params, old)
+            seen[f"update/{name}"] = length(step) / jnp.maximum(length(old), 1e-12)
+        stats = jax.tree_util.tree_leaves_with_path(net.stats)
+        if sigmas := [x for path, x in stats if path[-1].key.endswith("/sigma")]:
+            seen[f"sigma/{name}"] = jnp.max(jnp.stack(sigmas))
+    return new, averages | seen
+
+
+def length(tree: Tree) -> Float[Array, ""]:
+    """Euclidean length of all the tree's arrays as one vector; NaN or infinite if one element is."""
+    # One vector, since hundreds of small sums are slow to compile.
+    leaves = [jnp.ravel(x).astype(jnp.float32) for x in jax.tree.leaves(tree)]
+    return jnp.sqrt(jnp.sum(jnp.square(jnp.concatenate(leaves)))) if leaves else jnp.zeros(())
 
 
 def update_discriminator(
+    name: str,
     module: nn.Module,
     net: Net,
     real: Float[Array, "b ..."],
@@ -204,10 +231,11 @@ def update_discriminator(
     tx: optax.GradientTransformation,
     rate: Float[Array, ""],
     joint: bool = False,
-) -> tuple[Net, Float[Array, ""], Tree]:
+) -> tuple[Net, dict[str, Float[Array, ""]], Tree]:
     """One update of a discriminator on real and generated inputs, with :func:`jfsr.losses.adversarial_d`.
 
     Args:
+      name: of the network in the state, for the metrics.
       module: the discriminator; its :class:`Net` is ``net``.
       net: its parameters, statistics and optimizer.
       real: originals, or their features.
@@ -220,7 +248,8 @@ def update_discriminator(
         by BatchNorm see that all fakes are shifted or scaled: by its own statistics a batch has mean 0 and deviation 1.
 
     Returns:
-      The new network, this device's loss, and the gradient averaged over devices, for :func:`finish_step` to watch.
+      The new network; this device's loss ``d/NAME`` and mean logits ``d_real/NAME`` and ``d_fake/NAME``; the gradient,
+      averaged over devices, for :func:`finish_step` to watch.
     """
     fake = jax.lax.stop_gradient(fake)
 
@@ -232,11 +261,13 @@ def update_discriminator(
         else:
             on_real, seen = module.apply(variables, real, mutable=["batch_stats"])
             on_fake, seen = module.apply({"params": params, **seen}, fake, mutable=["batch_stats"])
-        return jnp.mean(losses.adversarial_d(on_real, on_fake, kind=kind)), seen["batch_stats"]
+        logits = {"real": jnp.mean(on_real), "fake": jnp.mean(on_fake)}
+        return jnp.mean(losses.adversarial_d(on_real, on_fake, kind=kind)), (seen["batch_stats"], logits)
 
-    (loss, stats), grads = jax.value_and_grad(objective, has_aux=True)(net.params)
+    (loss, (stats, logits)), grads = jax.value_and_grad(objective, has_aux=True)(net.params)
     grads, stats = jax.lax.pmean((grads, stats), AXIS)
-    return apply_updates(net, grads, tx=tx, rate=rate, stats=stats), loss, grads
+    metrics = {f"d/{name}": loss, f"d_real/{name}": logits["real"], f"d_fake/{name}": logits["fake"]}
+    return apply_updates(net, grads, tx=tx, rate=rate, stats=stats), metrics, grads
 
 
 def adversarial_loss(

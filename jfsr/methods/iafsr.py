@@ -122,9 +122,10 @@ def train_step(
     sr, pull_back, stats = jax.vjp(forward, net.params, has_aux=True)
 
     # ---- Discriminator
-    nets, metrics, grads_d = dict(state.nets), {}, ()
+    nets, metrics, grads_d = dict(state.nets), {}, {}
     if joint and "d" in nets:
-        nets["d"], metrics["d/d"], grads_d = common.update_discriminator(
+        nets["d"], metrics, grads_d["d"] = common.update_discriminator(
+            "d",
             discriminator(config),
             nets["d"],
             hr,

@@ -194,7 +194,8 @@ def train_step(
             pairs["d_r"] = (pose_hr.features, pose_sr.features)
         rate_d = _rate(config, state.step, "joint") * config.optim.lr_d
         for name, (x_real, x_fake) in pairs.items():
-            nets[name], metrics[f"d/{name}"], grads_d[name] = common.update_discriminator(
+            nets[name], of_d, grads_d[name] = common.update_discriminator(
+                name,
                 _discriminator(config, name),
                 nets[name],
                 x_real,
@@ -204,6 +205,7 @@ def train_step(
                 rate=rate_d,
                 joint=name == "d_r" and config.disc.feature_norm == "joint",
             )
+            metrics |= of_d
 
     # ---- Generator: the gradient reaches the images and the pose outputs, then runs back once.
     if with_pose:

@@ -139,9 +139,10 @@ def train_step(
     (fake, maps), pull_back, (theta, stats) = jax.vjp(forward, state.nets["g"].params, has_aux=True)
 
     # ---- Discriminator, (3)
-    nets, metrics, grads_d = dict(state.nets), {}, ()
+    nets, metrics, grads_d = dict(state.nets), {}, {}
     if "d" in nets:
-        nets["d"], metrics["d/d"], grads_d = common.update_discriminator(
+        nets["d"], metrics, grads_d["d"] = common.update_discriminator(
+            "d",
             discriminator(config),
             nets["d"],
             hr,

@@ -246,7 +246,7 @@ def compare_files(paths: Sequence[str]) -> Table:
         raise ValueError(f"--compare takes two results, joined by a comma; got {len(paths)}")
     summaries = []
     for path in paths:
-        file = pathlib.Path(path) / "summary.json" if pathlib.Path(path).is_dir() else pathlib.Path(path)
+        file = files.path(path) / "summary.json" if files.path(path).is_dir() else files.path(path)
         try:
             summaries.append(json.loads(files.read_text(file)))
         except (OSError, ValueError) as error:

@@ -7,7 +7,6 @@ and the table says in what it differs. Faces, optimizer and precision do not dec
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -111,6 +110,6 @@ def _network(name: str) -> str:
     if not name or name in zoo.names():
         return name
     try:
-        return str(configs.from_json(files.read_text(pathlib.Path(name).expanduser() / "config.json")).model.name)
+        return str(configs.from_json(files.read_text(files.path(name) / "config.json")).model.name)
     except (OSError, ValueError, AttributeError):
         return name

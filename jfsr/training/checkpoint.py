@@ -11,6 +11,8 @@ import logging
 import math
 import os
 import pathlib
+import time
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -28,19 +30,29 @@ from jfsr.training.runs import CheckpointError
 
 # Keys, and sections, that may change when a run is resumed: how it is executed, logged and kept, not what it computes.
 FREE = {"parallel", "log", "val", "checkpoint", "train.max_bad_run"}
+# Keys, and sections, that may be changed on purpose (--change-config): how the same networks are optimised.
+CHANGEABLE = {"optim", "train", "weights", "loss", "stage_weights"}
 
 
-def open_manager(workdir: os.PathLike | str, config: ConfigDict) -> ocp.CheckpointManager:
+def open_manager(workdir: os.PathLike | str, config: ConfigDict, *, change: bool = False) -> ocp.CheckpointManager:
     """Opens a workdir for training: makes it, or checks that it holds a run of this config.
+
+    Args:
+      workdir: the run's folder.
+      config: the run's config.
+      change: go on with another config, if only keys of :data:`CHANGEABLE` differ. What changed after which step is
+        added to the workdir's changes.jsonl, which stands in the card of its bundles.
 
     Raises:
       CheckpointError: the workdir belongs to another config (lists the keys that differ), or is not a workdir.
     """
-    workdir, goodness = pathlib.Path(workdir), runs.goodness(config)
+    workdir, goodness = files.path(workdir), runs.goodness(config)
     logging.getLogger("absl").addFilter(_keep)
-    _check_workdir(workdir, config)
+    changed = _check_workdir(workdir, config, change=change)
     if jax.process_index() == 0:
         workdir.mkdir(parents=True, exist_ok=True)
+        if changed:
+            runs.note_change(workdir, runs.steps(workdir)[-1], changed)
         files.write_text(workdir / runs.CONFIG, configs.to_json(config))
     options = ocp.CheckpointManagerOptions(
         best_fn=goodness,  # without it Orbax drops the scores
@@ -116,12 +128,55 @@ def restore(manager: ocp.CheckpointManager, fresh: State, *, step: int | None = 
 
 def changes(old: ConfigDict, new: ConfigDict) -> dict[str, str]:
     """What makes a config another run's: dotted key -> ``'16 -> 4'``, without the keys that may change (``FREE``)."""
-    free = lambda key: key in FREE or key.split(".", 1)[0] in FREE
-    return {key: values for key, values in configs.diff(old, new).items() if not free(key)}
+    return {key: values for key, values in configs.diff(old, new).items() if not _among(key, FREE)}
 
 
-def _check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
-    """Refuses a workdir of another run. Each process checks for itself, so that all refuse together."""
+def last_good(saved: Iterable[int], *, step: int, bad_run: int) -> int | None:
+    """The newest checkpoint whose parameters are known to be good, after ``step`` was the last of ``bad_run`` bad ones.
+
+    The first bad step was computed with the parameters of the step before it, so a checkpoint of that step is not good
+    either: parameters are known to be good once the step after them was.
+    """
+    return max((s for s in saved if s < step - bad_run), default=None)
+
+
+def rewind(workdir: os.PathLike | str, step: int) -> list[pathlib.Path]:
+    """Sets the checkpoints after ``step`` aside, in WORKDIR/set_aside, so that the run goes on from ``step``.
+
+    Returns:
+      Where they are now, in order; empty if ``step`` is the last one.
+
+    Raises:
+      CheckpointError: the workdir has no checkpoint of that step.
+      files.InUse: a run is training in it.
+    """
+    workdir = files.path(workdir)
+    runs.read_config(workdir)
+    with runs.held(workdir):
+        known = runs.steps(workdir)
+        if step not in known:
+            there = ", ".join(map(str, known)) or "none"
+            raise CheckpointError(f"{workdir} has no checkpoint of step {step}; there are {there}")
+        later = [s for s in known if s > step]
+        # A step can be set aside more than once.
+        aside = workdir / "set_aside" / time.strftime("%Y%m%d-%H%M%S")
+        if later:
+            aside.mkdir(parents=True)
+            runs.note_change(workdir, step, {}, set_aside={str(s): f"{aside.relative_to(workdir)}/{s}" for s in later})
+        # The newest first: interrupted, the run would go on from one in between.
+        return [(runs.checkpoints(workdir) / str(s)).rename(aside / str(s)) for s in reversed(later)][::-1]
+
+
+def _among(key: str, keys: set[str]) -> bool:
+    return key in keys or key.split(".", 1)[0] in keys
+
+
+def _check_workdir(workdir: pathlib.Path, config: ConfigDict, *, change: bool) -> dict[str, str]:
+    """Refuses a workdir of another run; returns what is changed on purpose.
+
+    Each process checks for itself, so that all refuse together.
+    """
+    changed: dict[str, str] = {}
     if workdir.exists() and not workdir.is_dir():
         raise CheckpointError(f"{workdir} is a file; --workdir takes a folder")
     if (workdir / runs.CONFIG).exists():
@@ -129,14 +184,20 @@ def _check_workdir(workdir: pathlib.Path, config: ConfigDict) -> None:
         if runs.steps(workdir):
             runs.check_layout(workdir)
             changed = changes(runs.read_config(workdir), config)
-            if changed:
+            fixed = {key: values for key, values in changed.items() if not (change and _among(key, CHANGEABLE))}
+            if fixed:
+                lines = "\n  ".join(f"{key}: {values}" for key, values in fixed.items())
+                remedy = "Use the config it was started with, or another --workdir"
+                if change:
+                    remedy += f"; --change-config changes {', '.join(sorted(CHANGEABLE))}, and not the keys above"
+                elif all(_among(key, CHANGEABLE) for key in fixed):
+                    remedy += ", or go on with the changed keys by --change-config"
                 raise CheckpointError(
-                    f"{workdir} holds a run of another config (workdir -> now):\n  "
-                    + "\n  ".join(f"{key}: {values}" for key, values in changed.items())
-                    + "\nUse the config it was started with, or another --workdir."
+                    f"{workdir} holds a run of another config (workdir -> now):\n  {lines}\n{remedy}."
                 )
     elif workdir.exists() and any(not p.name.startswith(".") for p in workdir.iterdir()):
         raise CheckpointError(f"{workdir} is not empty and has no config.json, so it is no workdir; use another folder")
+    return changed
 
 
 def _named(state: State) -> dict[str, Any]:

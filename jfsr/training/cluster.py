@@ -17,6 +17,7 @@ A run of one process has no such connections: every method then returns at once.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import faulthandler
 import json
@@ -24,6 +25,7 @@ import os
 import pathlib
 import queue
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -39,6 +41,8 @@ END = "the end"  # the last barrier
 TOLD_EVERY_S = 10.0  # how often a process that waits says for whom
 # A host that vanishes is noticed after KEEP_IDLE + KEEP_COUNT · KEEP_EVERY seconds, a process that dies at once.
 KEEP_IDLE, KEEP_EVERY, KEEP_COUNT = 20, 5, 6
+ABORT_AFTER_S = 5.0  # how long an abort by JAX waits for our own word
+_HANDLERS: list[Any] = []
 
 
 @dataclasses.dataclass(frozen=True)
@@ -329,6 +333,7 @@ class Cluster:
                 self.members = [Member(**{**m, "gpus": tuple(m["gpus"])}) for m in message["members"]]
                 self.address = f"{host}:{message['port']}"
                 break
+        _outlive_aborts(me.process)
         threading.Thread(target=self._listen, daemon=True, name="jfsr connection").start()
 
     def _connect(self, host: str, port: int) -> Connection:
@@ -452,6 +457,11 @@ class StallGuard:
         """What follows is no step and may take long."""
         self._last = 0.0
 
+    @property
+    def resting(self) -> bool:
+        """Whether no step was made since :meth:`rest`."""
+        return not self._last
+
     def _watch(self) -> None:
         while True:
             time.sleep(min(5.0, self.timeout_s / 4))
@@ -460,6 +470,26 @@ class StallGuard:
                     faulthandler.dump_traceback(stream, all_threads=True)
                 os.write(2, f"no step for {self.timeout_s:.0f} s: stacks in {self.file}; start it again\n".encode())
                 os._exit(FAULT)
+
+
+def _outlive_aborts(process: int) -> None:
+    """Makes JAX's abort of this process, when another is gone, wait until :meth:`Cluster._fault` has said who.
+
+    When process 0 ends, JAX's runtime aborts the others from a thread of its own (SIGABRT), often before our connection
+    has told. A handler in Python would wait for the main thread; this one runs in the thread that aborts.
+    """
+
+    def wait(_: int) -> None:
+        time.sleep(ABORT_AFTER_S)
+        os.write(
+            2, f"process {process} ends: JAX's runtime aborted it, see above; start all processes again\n".encode()
+        )
+        os._exit(FAULT)
+
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(wait)
+    _HANDLERS.append(handler)  # C keeps no reference
+    with contextlib.suppress(OSError, AttributeError):  # not on Windows
+        ctypes.CDLL(None).signal(signal.SIGABRT, handler)
 
 
 def _processes(numbers: Sequence[int]) -> str:

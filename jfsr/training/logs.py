@@ -28,6 +28,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from jfsr import files
+from jfsr.methods import OF_NETS
 
 
 class Writer:
@@ -67,7 +68,7 @@ class Writer:
             out.write(json.dumps(files.finite(row), allow_nan=False) + "\n")
         if self._board is not None:
             self._board.write_scalars(step, dict(values))
-        shown = "  ".join(f"{k} {v:.4g}" for k, v in values.items() if not k.startswith("d/"))
+        shown = "  ".join(f"{k} {v:.4g}" for k, v in values.items() if k.split("/", 1)[0] not in OF_NETS)
         self.say(f"[{step}] {shown}{self._pace(step)}")
 
     def image(self, step: int, name: str, picture: UInt8[np.ndarray, "h w 3"]) -> None:
@@ -126,7 +127,8 @@ class Writer:
 class GracefulExit:
     """Turns the first SIGTERM or Ctrl-C into a request that the loop reads: ``with GracefulExit() as stop``.
 
-    A second signal has its usual effect. The old handlers are restored after the first signal or at the end.
+    A second signal has its usual effect. The old handlers are restored after the first signal or at the end. Inside
+    ``with stop.at_once()`` either signal ends the process at once: Python's handlers wait for what is compiled.
     """
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -141,6 +143,16 @@ class GracefulExit:
 
     def __exit__(self, *_: object) -> None:
         self._restore()
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """For what takes long and would be lost anyway: a signal ends the process, as if there were no handler."""
+        ours = {s: signal.signal(s, signal.SIG_DFL) for s in self.SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in ours.items():
+                signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.requested = True

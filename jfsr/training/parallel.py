@@ -133,11 +133,34 @@ class Parallel:
         """This process's share of a global batch, spread over its devices."""
         if self.how == "pmap":
             return {k: v.reshape(len(self.local), -1, *v.shape[1:]) for k, v in batch.items()}
+        return self._spread(batch)
+
+    def _spread(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+        """This process's share of a global batch, as global arrays."""
         sharding = NamedSharding(self.mesh, PartitionSpec(AXIS))
         rows = lambda v: len(v) // len(self.local) * len(self.devices)
         return {
             k: jax.make_array_from_process_local_data(sharding, v, (rows(v), *v.shape[1:])) for k, v in batch.items()
         }
+
+    def whole(self, tree: Any) -> Any:
+        """A tree of host arrays on every device, for :meth:`per_face`."""
+        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+
+    def per_face(self, function: Callable) -> Callable:
+        """``function(variables, frozen, batch)``, which gives arrays with a row for each face, on all devices.
+
+        Variables and frozen come from :meth:`whole`; the batch is this process's share of a global one, as for
+        :meth:`shard`. Every process has the rows of all faces.
+        """
+        state, data = PartitionSpec(), PartitionSpec(AXIS)
+
+        def share(variables: Any, frozen: Any, batch: Any) -> Any:
+            return jax.lax.all_gather(function(variables, frozen, batch), AXIS, tiled=True)
+
+        mapped = jax.shard_map(share, mesh=self.mesh, in_specs=(state, state, data), out_specs=state, check_vma=False)
+        program = self._prepared(jax.jit(mapped))
+        return lambda variables, frozen, batch: jax.device_get(program(variables, frozen, self._spread(batch)))
 
     def compile(self, step: Callable) -> Callable:
         """``step(state, frozen, batch, key)`` compiled for all devices; the buffers of the state are reused.

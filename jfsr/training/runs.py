@@ -2,6 +2,7 @@
 
     WORKDIR/config.json           the run's config, written before the first step
     WORKDIR/checkpoints/STEP/     the whole State and its validation scores, in Orbax's format
+    WORKDIR/changes.jsonl         what was changed on purpose while it ran, and after which step
 
     BUNDLE/config.json            the same config
     BUNDLE/params.safetensors     the parameters of one step, see :mod:`jfsr.bundle`
@@ -15,10 +16,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import logging
 import math
 import os
 import pathlib
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,6 +36,7 @@ from jfsr import files
 from jfsr.frozen.trees import load_tree
 
 CONFIG = "config.json"
+CHANGES = "changes.jsonl"
 PARAMS = "params.safetensors"  # a bundle's arrays, named 'params/…' and 'batch_stats/…'
 
 # Version of the files under checkpoints/; it changes when a State can no longer be read by name.
@@ -52,7 +56,7 @@ def read_config(path: os.PathLike | str) -> ConfigDict:
     Raises:
       CheckpointError: the path is neither, or its config is damaged.
     """
-    path = pathlib.Path(path)
+    path = files.path(path)
     file = path / CONFIG
     if not path.is_dir():
         raise CheckpointError(f"no folder {path}; give a workdir of train.py or a bundle of 'jfsr export'")
@@ -84,7 +88,7 @@ def load_variables(
     Raises:
       ValueError: the path is neither, or is a bundle whose parameters are not the exported ones.
     """
-    path = pathlib.Path(path)
+    path = files.path(path)
     if not path.is_dir():
         raise ValueError(f"{path} is no folder; give a workdir of train.py or a bundle of 'jfsr export'")
     if is_bundle(path):
@@ -101,7 +105,7 @@ def load_variables(
 
 def is_bundle(path: os.PathLike | str) -> bool:
     """Whether a folder is a bundle, as opposed to a workdir."""
-    return (pathlib.Path(path) / PARAMS).exists()
+    return (files.path(path) / PARAMS).exists()
 
 
 def digest(variables: dict[str, Any]) -> str:
@@ -130,7 +134,7 @@ def load_net(workdir: os.PathLike | str, *, net: str = "g", step: int | str = "l
     Raises:
       CheckpointError: there is no checkpoint, not this step, or not this network.
     """
-    workdir = pathlib.Path(workdir)
+    workdir = files.path(workdir)
     config, known = read_config(workdir), steps(workdir)
     if not known:
         raise CheckpointError(f"{workdir} holds no checkpoint yet; train with --workdir={workdir} first")
@@ -156,8 +160,29 @@ def load_net(workdir: os.PathLike | str, *, net: str = "g", step: int | str = "l
 
 def scores(workdir: os.PathLike | str, step: int) -> dict[str, float]:
     """The validation scores that were saved with a step; empty if none were."""
-    with _read_only(pathlib.Path(workdir)) as manager:
+    with _read_only(files.path(workdir)) as manager:
         return dict(manager.metrics(step) or {})
+
+
+def note_change(workdir: os.PathLike | str, step: int, changed: dict[str, str], **more: Any) -> None:
+    """Adds a line to the workdir's changes.jsonl: after ``step``, these config keys became others."""
+    row = {"step": step, "time": time.strftime("%Y-%m-%d %H:%M:%S"), "changed": changed, **more}
+    with (pathlib.Path(workdir) / CHANGES).open("a", encoding="utf-8") as out:
+        out.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def noted_changes(workdir: os.PathLike | str) -> list[dict[str, Any]]:
+    """The lines of the workdir's changes.jsonl, in order; none if nothing was changed."""
+    file = pathlib.Path(workdir) / CHANGES
+    try:
+        return [json.loads(line) for line in files.read_text(file).splitlines()] if file.exists() else []
+    except ValueError as error:
+        raise CheckpointError(f"{file} is damaged ({error}); restore it, or remove it and lose the notes") from error
+
+
+def held(workdir: pathlib.Path) -> contextlib.AbstractContextManager:
+    """The lock that a run in this workdir, which exists, has from its start to its end; files.InUse if another has."""
+    return files.locked(workdir / ".lock", what=str(workdir), remedy="wait for its end, or use another --workdir")
 
 
 def goodness(config: ConfigDict) -> Callable[[dict[str, float]], float]:

@@ -12,21 +12,23 @@ from jfsr.data import misalign, pipeline
 from jfsr.geometry import HR_SIZE
 from jfsr.methods import Method, SuperResolver, common
 from jfsr.methods.common import State
+from jfsr.training.parallel import Parallel
 
 
 class Validation:
-    """Held-out faces in memory, and one compiled program that scores them.
+    """Held-out faces in memory, and one compiled program that scores them on all devices, each its share.
 
     Args:
       config: the run's config; reads ``val``, ``scale``, ``data.misalign``, ``data.hr_size`` and ``log.samples``.
       method: the method.
       frozen: variables of the frozen networks, by kind.
+      mesh: the devices.
 
     Raises:
       ValueError: the config asks for sample pictures of a method that restores no faces.
     """
 
-    def __init__(self, config: Any, method: Method, frozen: dict):
+    def __init__(self, config: Any, method: Method, frozen: dict, mesh: Parallel):
         if config.log.samples and not isinstance(method, SuperResolver):
             raise ValueError(f"log.samples is {config.log.samples}, and {config.method} restores no faces; set it to 0")
         ranges = misalign.ranges(config.data.get("misalign"))
@@ -36,23 +38,34 @@ class Validation:
         limit = config.val.limit or None
         # The low resolution is clean; by JASRNet's operator where the training uses that.
         operator = "cv2_cubic" if config.data.degradation == "cv2_cubic" else "pil_bicubic"
-        how: dict[str, Any] = {"scale": scale, "batch": config.val.batch, "limit": limit, "ranges": ranges}
-        self.batches = list(pipeline.eval_batches(source, **how, lr_operator=operator))
-        self.frozen = frozen
-        self.score = jax.jit(functools.partial(method.score, config))
+        devices = len(mesh.devices)
+        batch = -(-config.val.batch // devices) * devices
+        how: dict[str, Any] = {"scale": scale, "batch": batch, "limit": limit, "ranges": ranges}
+        self.mesh, (start, rows) = mesh, mesh.share(batch)
+        self.masks, self.batches = [], []  # every process has all masks, and its own faces
+        for whole in pipeline.eval_batches(source, **how, lr_operator=operator):
+            if not self.masks:
+                self.first = {k: whole[k][: config.log.samples] for k in ("lr", "hr") if k in whole}
+            self.masks.append(whole["mask"])
+            self.batches.append({k: v[start : start + rows] for k, v in whole.items() if k != "names"})
+        self.frozen = mesh.whole(frozen)
+        self.score = mesh.per_face(functools.partial(method.score, config))
         if isinstance(method, SuperResolver):
             self.predict = jax.jit(functools.partial(method.predict, config))
 
     def __call__(self, state: State) -> dict[str, float]:
-        """Mean of each score over the faces it is defined for: ``val/…`` for the average, ``val_raw/…`` for the raw."""
+        """Mean of each score over the faces it is defined for: ``val/…`` for the average, ``val_raw/…`` for the raw.
+
+        Args:
+          state: host arrays (``Parallel.fetch``).
+        """
         net, means = state.nets["g"], {}
         for prefix, average in (("val", True), ("val_raw", False)):
-            variables = common.variables(net, average=average)
+            variables = self.mesh.whole(common.variables(net, average=average))
             scores: dict[str, list[np.ndarray]] = {}
-            for batch in self.batches:
-                arrays = {k: v for k, v in batch.items() if k != "names"}
-                for name, values in self.score(variables, self.frozen, arrays).items():
-                    scores.setdefault(name, []).append(np.asarray(values)[batch["mask"]])
+            for mask, batch in zip(self.masks, self.batches, strict=True):
+                for name, values in self.score(variables, self.frozen, batch).items():
+                    scores.setdefault(name, []).append(np.asarray(values)[mask])
             for name, chunks in scores.items():
                 values = np.concatenate(chunks)
                 if np.isfinite(values).any():
@@ -61,10 +74,6 @@ class Validation:
 
     def sample(self, state: State, count: int) -> dict[str, Any]:
         """``lr``, ``stages`` and ``hr`` of the first faces, for a picture."""
-        batch, net = self.batches[0], state.nets["g"]
-        stages = self.predict(common.variables(net), batch["lr"])["stages"]
-        return {
-            "lr": batch["lr"][:count],
-            "stages": {r: np.asarray(x)[:count] for r, x in stages.items()},
-            "hr": batch["hr"][:count],
-        }
+        lr = self.first["lr"][:count]
+        stages = self.predict(common.variables(state.nets["g"]), lr)["stages"]
+        return {"lr": lr, "stages": {r: np.asarray(x) for r, x in stages.items()}, "hr": self.first["hr"][:count]}

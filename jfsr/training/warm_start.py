@@ -13,13 +13,13 @@ replaces parameters after it.
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from jfsr import files
 from jfsr.config import nearest
 from jfsr.frozen import trees, zoo
 from jfsr.methods import Method, WarmStarter
@@ -111,7 +111,7 @@ def _read(name: str, source: str, known: Mapping[str, Mapping[str, str]]) -> Giv
         return Given(source=source, params=params, complete=False, unused=len(published) - len(used))
     if "*" in known and source in zoo.names():
         return _complete(source, zoo.load(source)[1])
-    folder = pathlib.Path(source).expanduser()
+    folder = files.path(source)
     if not folder.is_dir():
         names = zoo.names() if "*" in known else tuple(known)
         choice = f"{', '.join(names)}, or the folder of a run or bundle" if names else "the folder of a run or bundle"

@@ -18,7 +18,7 @@ from support import ROOT
 from jfsr.training import cluster, runs
 
 RUN = (
-    "configs/pose.py:debug,train.steps={steps},log.every=1,log.val_every=0,checkpoint.every={every},checkpoint.keep=9,"
+    "configs/pose.py:debug,train.steps={steps},log.every=1,log.val_every=0,checkpoint.every={every},checkpoint.keep=99,"
     "data.sources.heads.split=tiny/train,val.source.split=tiny/validation"
 )
 
@@ -51,8 +51,8 @@ def ends(processes, timeout=300):
     return [(p.returncode, said) for p, said in zip(processes, out, strict=True)]
 
 
-def parameters(workdir):
-    arrays, _ = runs.load_net(workdir)
+def parameters(workdir, step):
+    arrays, _ = runs.load_net(workdir, step=step)
     return {kind: arrays[kind] for kind in ("params", "stats")}
 
 
@@ -61,86 +61,77 @@ def logged(workdir):
     return [row for row in rows if "g/total" in row]
 
 
-def test_two_processes_are_one_run(heads, tmp_path):
-    """2 × 2 devices, begun with no data, make what 1 × 4 make."""
-    apart, alone = tmp_path / "apart", tmp_path / "alone"
-    results = ends(two(RUN.format(steps=4, every=2), apart, heads))
-    assert [code for code, _ in results] == [0, 0], results
+def test_two_processes_are_one_run_through_death_preemption_and_other_splits(heads, tmp_path):
+    """2 × 2 devices, begun with no data, make what 1 × 4 make; killed, stopped and resumed, they end as it does."""
+    config, broken, straight = RUN.format(steps=60, every=4), tmp_path / "broken", tmp_path / "straight"
+    processes = two(config, broken, heads)
+    wait_for_step(broken, 6, processes)
+    processes[1].kill()
+    begun = time.time()
+    results = ends(processes)
+    assert results[0][0] == cluster.FAULT, results
+    assert time.time() - begun < 60
+    assert "process 1 (" in results[0][1]
+    assert "is gone: killed" in results[0][1]
     assert sum("synthetic heads into" in said for _, said in results) == 1  # one renders, the other waits
     assert "started by hand: process 0 of 2 on" in results[0][1]
     assert "2 × cpu, 4 in all" in results[0][1]
-    assert "done: 4 steps" in results[0][1]
-    assert "done" not in results[1][1]  # one writer
-    ((code, said),) = ends([start(RUN.format(steps=4, every=2), alone, heads, devices=4)])
-    assert code == 0, said
-    for a, b in zip(logged(apart), logged(alone), strict=True):
-        np.testing.assert_allclose(a["g/total"], b["g/total"], rtol=1e-4)
-    assert apart_by(apart, alone, 1e-3) < 1e-3
-
-
-def test_a_killed_process_ends_the_other_and_the_restart_goes_on_as_the_straight_run(heads, tmp_path):
-    config, broken, straight = RUN.format(steps=60, every=10), tmp_path / "broken", tmp_path / "straight"
-    processes = two(config, broken, heads)
-    wait_for_step(broken, 11, processes)
-    processes[1].kill()
-    begun = time.monotonic()
-    (code, said), _ = ends(processes)
-    assert code == cluster.FAULT, said
-    assert time.monotonic() - begun < 60
-    assert "process 1 (" in said
-    assert "is gone: killed" in said
-    assert runs.steps(broken)[-1] >= 10
+    assert runs.steps(broken)[-1] >= 4
 
     processes = two(config, broken, heads, devices=(1, 1))  # on another split
-    wait_for_step(broken, runs.steps(broken)[-1] + 5, processes)
+    wait_for_step(broken, runs.steps(broken)[-1] + 3, processes, since=begun)
     processes[1].send_signal(signal.SIGTERM)  # preemption of one saves and stops both
     results = ends(processes)
     assert [code for code, _ in results] == [0, 0], results
     assert "and saved; the same command goes on from there" in results[0][1]
+    assert "and saved" not in results[1][1]  # one writer
 
     results = ends([start(config, broken, heads, devices=4), start(config, straight, heads, devices=4)])
     assert [code for code, _ in results] == [0, 0], results
-    assert [row["step"] for row in logged(broken)] == list(range(1, 61))
-
-    # Both find the fault at once; JAX may abort the second when the first is gone.
-    results = ends(two(config, tmp_path / "uneven", heads, devices=(1, 3)))
-    assert all(code != 0 for code, _ in results)
-    says = "unequal numbers of devices: process 0 1, process 1 3; --local-devices sets them"
-    assert any(says in said for _, said in results)
+    assert "done: 60 steps" in results[0][1]
+    one, other = logged(broken), logged(straight)
+    assert [row["step"] for row in one] == list(range(1, 61))
+    for a, b in zip(one[:4], other, strict=False):
+        np.testing.assert_allclose(a["g/total"], b["g/total"], rtol=2e-3)
+    assert apart_by(broken, straight, 1e-3, step=4) < 1e-3
     # Rounding grows from step to step (measured: 5e-4 at step 4, 5e-2 at step 14); batches differ by a half.
-    losses = [[row["g/total"] for row in logged(folder)[:14]] for folder in (broken, straight)]
-    np.testing.assert_allclose(*losses, rtol=0.15)
+    np.testing.assert_allclose(*[[row["g/total"] for row in rows[:14]] for rows in (one, other)], rtol=0.15)
 
 
-def test_a_workdir_has_one_run_at_a_time(heads, tmp_path):
-    config = RUN.format(steps=100_000, every=0)
-    first = start(config, tmp_path / "run", heads, devices=2)
-    wait_for_step(tmp_path / "run", 1, [first])
-    ((code, said),) = ends([start(config + ",seed=1", tmp_path / "run", heads, devices=2)])
-    first.send_signal(signal.SIGTERM)
-    ((first_code, first_said),) = ends([first])
-    assert first_code == 0, first_said
+def test_a_killed_process_0_ends_the_others_with_the_code_of_a_fault(heads, tmp_path):
+    """JAX's own runtime aborts them (SIGABRT) unless ours has spoken first."""
+    config, run = RUN.format(steps=1_000_000, every=0), tmp_path / "run"
+    processes = two(config, run, heads)
+    wait_for_step(run, 1, processes)
+    # Meanwhile: a workdir has one run at a time.
+    ((code, said),) = ends([start(config + ",seed=1", run, heads, devices=2)])
     assert code == 2
-    assert f"{tmp_path / 'run'} is in use by {socket.gethostname()}, pid {first.pid}, since 20" in said
+    assert f"{run} is in use by {socket.gethostname()}, pid {processes[0].pid}, since 20" in said
     assert "wait for its end, or use another --workdir" in said
-    assert runs.read_config(tmp_path / "run").seed == 0
+    assert runs.read_config(run).seed == 0
+    processes[0].kill()
+    _, (code, said) = ends(processes, timeout=60)
+    assert code == cluster.FAULT, said
+    assert "process 1 ends: process 0 (" in said
 
 
-def wait_for_step(workdir, step, processes):
+def wait_for_step(workdir, step, processes, *, since=0.0):
+    """Waits for a line of that step that was written after ``since``."""
+    seen = lambda: any(row["step"] >= step and row["time"] > since for row in logged(workdir))
     deadline = time.monotonic() + 200
-    while not ((workdir / "metrics.jsonl").exists() and any(row["step"] >= step for row in logged(workdir))):
+    while not ((workdir / "metrics.jsonl").exists() and seen()):
         assert all(p.poll() is None for p in processes), [p.stdout.read() for p in processes if p.poll() is not None]
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-def apart_by(a, b, most):
+def apart_by(a, b, most, *, step):
     """The share of parameters and BatchNorm's statistics that differ by more than 1e-5; none may by more than ``most``.
 
     Adam's first steps are gradient / |gradient|: where a gradient is as small as its rounding error, the step depends
     on the order of the sums over devices.
     """
-    one, two, odd, sizes = parameters(a), parameters(b), [], []
+    one, two, odd, sizes = parameters(a, step), parameters(b, step), [], []
     assert jax.tree.structure(one) == jax.tree.structure(two)
     for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(two), strict=True):
         gap, where = np.abs(x - y), jax.tree_util.keystr(path)

@@ -54,20 +54,20 @@ def test_statistics_are_averaged_with_the_parameters_and_go_with_them():
 
 
 def finish(watched, *, grads=0.5, total=2.0, guard=True):
-    """One step on two devices whose new parameter is 1, the old one 0."""
+    """One step on two devices whose new parameter is 2, the old one 1."""
     config = types.SimpleNamespace(train=types.SimpleNamespace(guard=guard))
-    state = common.new_state({"g": Net(params=jnp.zeros(()))})
+    state = common.new_state({"g": Net(params=jnp.ones(()))})
 
     def step(watched, grads, total):
         return common.finish_step(
             config,
             state,
-            {"g": Net(params=jnp.ones(()))},
+            {"g": Net(params=jnp.full((), 2.0))},
             total=total[0],
             grads=jax.lax.pmean(grads[0], common.AXIS),
             rate=jnp.float32(0.1),
             metrics={"g/term": total[0]},
-            watched=jax.lax.pmean(watched[0], common.AXIS),
+            watched={"d": jax.lax.pmean(watched[0], common.AXIS)},
         )
 
     each = [jnp.broadcast_to(jnp.asarray(x, jnp.float32), (2,)) for x in (watched, grads, total)]
@@ -77,7 +77,7 @@ def finish(watched, *, grads=0.5, total=2.0, guard=True):
 
 def test_the_end_of_a_step_averages_over_devices_and_counts():
     new, metrics = finish(0.0, total=[1.0, 3.0])
-    assert (new.nets["g"].params, new.step, new.skipped, new.bad_run) == (1, 1, 0, 0)
+    assert (new.nets["g"].params, new.step, new.skipped, new.bad_run) == (2, 1, 0, 0)
     assert metrics == {
         "g/term": 2,
         "g/total": 2,
@@ -85,6 +85,8 @@ def test_the_end_of_a_step_averages_over_devices_and_counts():
         "rate": np.float32(0.1),
         "skipped": 0,
         "bad_run": 0,
+        "grad/d": 0,
+        "update/g": 1,
     }
 
 
@@ -93,13 +95,50 @@ def test_the_end_of_a_step_averages_over_devices_and_counts():
 def test_what_is_not_finite_on_one_device_throws_the_update_away(bad, where):
     """Also a discriminator's gradient whose loss is finite: it shows in no metric."""
     new, metrics = finish(**{"watched": 0.0} | {where: [0.5, bad]})
-    assert (new.nets["g"].params, new.step, new.skipped, new.bad_run) == (0, 1, 1, 1)
-    assert (metrics["skipped"], metrics["bad_run"]) == (1, 1)
+    assert (new.nets["g"].params, new.step, new.skipped, new.bad_run) == (1, 1, 1, 1)
+    assert (metrics["skipped"], metrics["bad_run"], metrics["update/g"]) == (1, 1, 0)
+
+
+def test_what_is_said_of_each_network():
+    """The length of its update as a share of its own, the largest spectral norm, and nothing of one that rests."""
+    config = types.SimpleNamespace(train=types.SimpleNamespace(guard=True))
+    net = Net(params={"a": jnp.array([3.0, 0.0]), "b": jnp.array([[4.0]])})
+    stats = {"a/kernel/sigma": jnp.array(2.0), "a/kernel/u": jnp.full((1, 4), 9.0), "b/kernel/sigma": jnp.array(7.0)}
+    nets = {"g": net, "d": net.replace(stats={"SpectralNorm_0": stats}), "rest": net}
+    moved = jax.tree.map(lambda x: x + jnp.array(0.5), net.params)
+    new = nets | {"g": net.replace(params=moved), "d": nets["d"].replace(params=moved)}
+
+    def step(grads):
+        grads, zero = {"a": grads}, jnp.zeros(())
+        return common.finish_step(
+            config, common.new_state(nets), new, total=zero, grads=grads, rate=zero, metrics={}, watched={"d": grads}
+        )[1]
+
+    seen = {k: float(v[0]) for k, v in on_devices(1, lambda _, grads: step(grads), (), jnp.array([[6.0, 8.0]])).items()}
+    moves = {k: v for k, v in seen.items() if k.split("/")[0] in ("grad", "update", "sigma")}
+    update = pytest.approx(0.75**0.5 / 5)
+    assert moves == {"grad/d": 10, "sigma/d": 7, "update/g": update, "update/d": update}
+
+
+def test_the_logits_say_which_side_a_discriminator_takes():
+    module, tx = FeatureDiscriminator(hidden=(8, 8)), common.adam(types.SimpleNamespace(b1=0.9, b2=0.99))
+    net = common.init_net(module, KEY, jnp.zeros((2, 6)), tx=tx)
+    real, fake = jax.random.normal(KEY, (2, 8, 6)) + jnp.arange(2.0)[:, None, None]
+
+    def step(real, fake):
+        apply = lambda x: module.apply({"params": net.params, "batch_stats": net.stats}, x, mutable=["batch_stats"])[0]
+        _, seen, _ = common.update_discriminator("d", module, net, real, fake, kind="bce", tx=tx, rate=jnp.float32(0.1))
+        return seen | {"real": jnp.mean(apply(real)), "fake": jnp.mean(apply(fake))}
+
+    seen = {k: float(v[0]) for k, v in on_devices(1, lambda _, *x: step(*x), (), real, fake).items()}
+    np.testing.assert_allclose(seen["d_real/d"], seen["real"], rtol=1e-5)
+    np.testing.assert_allclose(seen["d_fake/d"], seen["fake"], rtol=1e-5)
+    assert seen["real"] != seen["fake"]
 
 
 def test_without_the_guard_nothing_is_thrown_away():
     new, _ = finish(np.nan, guard=False)
-    assert (new.nets["g"].params, new.skipped) == (1, 0)
+    assert (new.nets["g"].params, new.skipped) == (2, 0)
 
 
 # What MSGAN's D_r is for: features of restored faces that are shifted or too short (Fig. 6).
@@ -118,10 +157,10 @@ def separate(gap, *, joint, steps=250, size=256, batch=32):
         return real, gap(other)  # other faces: only the gap tells the two batches apart
 
     def step(net, key):
-        net, loss, _ = common.update_discriminator(
-            module, net, *pair(key), kind="bce", tx=tx, rate=jnp.float32(3e-3), joint=joint
+        net, seen, _ = common.update_discriminator(
+            "d_r", module, net, *pair(key), kind="bce", tx=tx, rate=jnp.float32(3e-3), joint=joint
         )
-        return net, loss
+        return net, seen["d/d_r"]
 
     def play(net, key):
         net, losses_d = jax.lax.scan(step, net, jax.random.split(key, steps))
@@ -160,11 +199,11 @@ def test_one_call_on_many_devices_is_one_call_on_one():
     real, fake = jax.random.normal(KEY, (2, 8, 6)) + jnp.arange(2.0)[:, None, None]
 
     def step(net, real, fake):
-        new, loss, grads = common.update_discriminator(
-            module, net, real, fake, kind="bce", tx=tx, rate=jnp.float32(0.1), joint=True
+        new, seen, grads = common.update_discriminator(
+            "d_r", module, net, real, fake, kind="bce", tx=tx, rate=jnp.float32(0.1), joint=True
         )
         push = jax.grad(lambda x: common.adversarial_loss(module, net, x, kind="bce", real=real))(fake)
-        return new.stats, jax.lax.pmean(loss, common.AXIS), grads, push
+        return new.stats, jax.lax.pmean(seen, common.AXIS), grads, push
 
     one, two = on_devices(1, step, net, real, fake), on_devices(2, step, net, real, fake)
     for a, b in zip(one[:3], two[:3], strict=True):

@@ -12,6 +12,7 @@ from support.networks import drawn, image, nonzero_everywhere, on_devices
 from support.steps import KEY, Run, faces
 
 from jfsr import bundle, losses
+from jfsr.data import pipeline
 from jfsr.frozen import zoo
 from jfsr.methods import iafsr
 from jfsr.models.iafsr import Discriminator, PReLU, SRResNet
@@ -270,14 +271,15 @@ def test_restoring_uses_the_running_statistics(pixel, batch):
     assert set(bundle._test_vector(config, variables)) == {"lr", "sr"}
 
 
-def test_validation_scores_and_samples_with_the_statistics(pixel, batch):
+def test_validation_scores_on_all_devices_and_samples_with_the_statistics(pixel, batch, monkeypatch):
     config, _, _, state, _ = pixel
+    config = config.copy_and_resolve_references()
+    config.log.samples, config.val.batch = 3, 3  # of four devices, a batch of 4
     frozen = {"identity": zoo.load("small_identity")[1]}
-    checks = Validation.__new__(Validation)
-    checks.batches = [{**batch, "mask": np.array([True, True, True, False]), "names": list("abcd")}]
-    checks.frozen = frozen
-    checks.score = jax.jit(functools.partial(iafsr.score, config))
-    checks.predict = jax.jit(functools.partial(iafsr.predict, config))
+    faces = {**batch, "mask": np.array([True, True, True, False]), "names": list("abcd")}
+    monkeypatch.setattr(pipeline, "open_source", lambda *_, **__: None)
+    monkeypatch.setattr(pipeline, "eval_batches", lambda *_, batch, **__: [faces] if batch == 4 else [])
+    checks = Validation(config, iafsr, frozen, parallel.Parallel(devices=jax.devices()[:4]))
     scores = checks(state)
     sr = checks.sample(state, 3)["stages"][128]
     hr = batch["hr"][:3]

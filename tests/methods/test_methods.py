@@ -14,7 +14,8 @@ import pytest
 from support.steps import Run, faces, frozen_for
 
 from jfsr import methods
-from jfsr.methods import METRICS, Method, Prediction, SuperResolver, WarmStarter
+from jfsr.methods import METRICS, OF_NETS, Method, Prediction, SuperResolver, WarmStarter
+from jfsr.training import parallel
 from jfsr.training.validation import Validation
 
 # Small enough to compile in seconds; the papers' own tests have every term and network.
@@ -101,7 +102,14 @@ def test_a_step_on_two_devices_and_what_is_scored(load_config, name):
     assert (state.step, state.skipped, state.bad_run) == (1, 0, 0)
     assert set(METRICS) <= set(metrics)
     others = {key for key in metrics if key not in METRICS}
-    assert all(key.startswith("g/") or key.removeprefix("d/") in state.nets for key in others)
+    of_net = lambda key: key.split("/")[0] in OF_NETS and key.split("/")[1] in state.nets
+    assert all(key.startswith("g/") or of_net(key) for key in others)
+    # Of the whole network, as one vector.
+    lengths = [
+        np.sqrt(sum(np.sum(np.square(x, dtype=np.float64)) for x in jax.tree.leaves(tree)))
+        for tree in (jax.tree.map(np.subtract, state.nets["g"].params, start.nets["g"].params), start.nets["g"].params)
+    ]
+    np.testing.assert_allclose(metrics["update/g"], lengths[0] / lengths[1], rtol=1e-3)
     assert all(np.shape(value) == () and np.isfinite(value) for value in metrics.values())
 
     g = state.nets["g"]
@@ -127,7 +135,7 @@ def test_a_step_on_two_devices_and_what_is_scored(load_config, name):
 def test_sample_pictures_of_a_method_that_restores_nothing_are_refused(load_config, name):
     config = load_config(name, f"{SMALL[name]},log.samples=2")
     with pytest.raises(ValueError, match=rf"log.samples is 2, and {name} restores no faces; set it to 0"):
-        Validation(config, methods.find(name), {})
+        Validation(config, methods.find(name), {}, parallel.Parallel(devices=jax.devices()[:1]))
 
 
 def test_a_module_that_lacks_a_part_is_no_method(monkeypatch):

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from support.steps import KEY, Run, assert_close, faces, frozen_for
 
-from jfsr.methods import common, msgan
+from jfsr.methods import OF_NETS, common, msgan
 from jfsr.training import checkpoint
 
 
 @pytest.fixture(scope="module")
 def joint(load_config):
-    """One compile of the full joint step on one device, shared by the tests below."""
+    """One compile of the full joint step on one device, by shard_map, shared by the tests below."""
     config = load_config("msgan", "debug")
     frozen = frozen_for(config)
     batch = faces(config)
-    run = Run(config, frozen=frozen)
+    run = Run(config, how="shard_map", frozen=frozen)
     start = run.init(batch)
     after, metrics = run(start, batch, "joint")
     return config, frozen, batch, run, start, after, metrics
@@ -29,7 +29,8 @@ def joint(load_config):
 def test_joint_step_logs_every_term_of_the_paper(joint):
     *_, metrics = joint
     terms = {"pixel", "adv", "identity", "pose_adv", "pose_est", "pose_angle", "pose_norm", "total", "norm_beyond"}
-    assert {f"g/{term}" for term in terms} | {"d/d_32", "d/d_64", "d/d_128", "d/d_r"} <= set(metrics)
+    of_nets = {f"{kind}/{d}" for kind in OF_NETS for d in ("d_32", "d_64", "d_128", "d_r")} - {"sigma/d_r"}
+    assert {f"g/{term}" for term in terms} | of_nets | {"update/g"} <= set(metrics)
     assert all(np.isfinite(v) for v in metrics.values())
 
 
@@ -59,16 +60,15 @@ def test_joint_step_moves_every_parameter_of_every_network(joint):
 
 @pytest.fixture(scope="module")
 def on_four(joint):
-    """The same step on four devices."""
+    """The same step on four devices, by pmap."""
     config, frozen, *_ = joint
     return Run(config, devices=4, frozen=frozen)
 
 
-@pytest.mark.parametrize("how", ["pmap on four", "shard_map on two"])
-def test_many_devices_equal_one(joint, on_four, how):
-    config, frozen, batch, _, start, after, metrics = joint
-    run = on_four if how == "pmap on four" else Run(config, devices=2, how="shard_map", frozen=frozen)
-    got, seen = run(start, batch, "joint")
+def test_many_devices_equal_one(joint, on_four):
+    """By pmap; shard_map on several devices is compared with one in MTUN's tests."""
+    _, _, batch, _, start, after, metrics = joint
+    got, seen = on_four(start, batch, "joint")
     assert_close(got, after)
     assert_close(seen, metrics, atol=1e-4)
 
@@ -130,10 +130,10 @@ def test_pixel_stage_trains_the_generator_alone_and_lowers_l1(load_config):
     run = Run(config)
     start = state = run.init(batch)
     first = None
-    for _ in range(120):
+    for _ in range(40):
         state, metrics = run(state, batch, "pixel")
         first = metrics["g/pixel"] if first is None else first
-    assert metrics["g/pixel"] < 0.75 * first, "one batch was not over-fitted"
+    assert metrics["g/pixel"] < 0.85 * first, "one batch was not over-fitted"
     # "stand-alone generator using L_1": of the last stage alone.
     old, new = start.nets["g"].params, state.nets["g"].params
     for name in ("rgb_32", "rgb_64"):
@@ -156,7 +156,7 @@ def test_networks_and_discriminators_see_sr_as_it_is_stored(joint):
 
     (after, some), (_, more) = brighter(np.float32(5.0)), brighter(np.float32(9.0))
     for key, value in some.items():
-        if key in ("g/pixel", "g/total", "g/grad_norm"):
+        if key in ("g/pixel", "g/total", "g/grad_norm", "update/g"):
             continue
         np.testing.assert_allclose(more[key], value, rtol=1e-5, err_msg=key)
     np.testing.assert_allclose(more["g/pixel"] - some["g/pixel"], 4.0 * 1.015, rtol=1e-3)

@@ -18,9 +18,11 @@ import optax
 import pytest
 from support.states import assert_same, new_state, reopened, run_config, saved
 
+from jfsr import files
 from jfsr.training import checkpoint, parallel, runs
 from jfsr.training.checkpoint import CheckpointError
 
+KEEP_ALL = {"every": 1, "keep": 9, "best": "val/psnr", "mode": "max"}
 TESTS = pathlib.Path(__file__).parents[1]
 
 
@@ -109,6 +111,50 @@ def test_keeps_the_last_ones_and_the_best(tmp_path, mode, best):
     assert str(step) == best
     assert runs.scores(tmp_path / "run", 7) == {"val/psnr": 4.5}
     assert reopened(tmp_path / "run", config=config).step == 7
+
+
+def test_a_rate_is_changed_on_purpose_and_noted(tmp_path):
+    old, new = run_config(optim={"lr": 1e-3}), run_config(optim={"lr": 1e-4}, train={"batch": 8})
+    run = saved(tmp_path / "run", 3, config=old)
+    with pytest.raises(CheckpointError, match=r"optim.lr: 0.001 -> 0.0001\n(?s:.)*by --change-config"):
+        checkpoint.open_manager(run, new)
+    assert runs.read_config(run).optim.lr == 1e-3
+    checkpoint.open_manager(run, new, change=True).close()
+    assert runs.read_config(run).optim.lr == 1e-4
+    (noted,) = runs.noted_changes(run)
+    assert (noted["step"], noted["changed"]) == (3, {"optim.lr": "0.001 -> 0.0001", "train.batch": "4 -> 8"})
+    checkpoint.open_manager(run, new, change=True).close()  # the same command again changes nothing
+    assert len(runs.noted_changes(run)) == 1
+    # Another seed or another network is another run.
+    with pytest.raises(
+        CheckpointError, match=r"seed: 0 -> 1\n(?s:.)*--change-config changes loss, optim, .* not the keys"
+    ):
+        checkpoint.open_manager(run, run_config(optim={"lr": 1e-5}, seed=1), change=True)
+    assert runs.read_config(run).optim.lr == 1e-4
+
+
+def test_a_run_goes_back_to_an_earlier_checkpoint_and_nothing_is_lost(tmp_path):
+    run = saved(tmp_path / "run", 2, 4, 6, config=run_config(checkpoint=KEEP_ALL))
+    with pytest.raises(CheckpointError, match=r"has no checkpoint of step 3; there are 2, 4, 6"):
+        checkpoint.rewind(run, 3)
+    aside = checkpoint.rewind(run, 2)
+    assert [folder.name for folder in aside] == ["4", "6"]
+    assert names(run / "checkpoints") == {"2"}
+    assert reopened(run, config=run_config(checkpoint=KEEP_ALL)).step == 2
+    (noted,) = runs.noted_changes(run)
+    assert (noted["step"], [run / path for path in noted["set_aside"].values()]) == (2, aside)
+    assert checkpoint.rewind(run, 2) == []  # it is there already
+    aside[0].rename(run / "checkpoints" / "4")  # and back
+    assert_same(reopened(run, config=run_config(checkpoint=KEEP_ALL)), new_state(4, seed=4))
+    with runs.held(run), pytest.raises(files.InUse, match="wait for its end"):
+        checkpoint.rewind(run, 2)
+
+
+def test_a_checkpoint_is_good_once_the_step_after_it_was():
+    # Steps 8 and 9 were bad: step 8 was computed with the parameters that step 7 had left.
+    assert checkpoint.last_good([2, 4, 6, 7, 8, 9], step=9, bad_run=2) == 6
+    assert checkpoint.last_good([7, 8], step=9, bad_run=2) is None
+    assert checkpoint.last_good([], step=9, bad_run=2) is None
 
 
 def test_a_step_that_is_saved_already_stays_as_it_is(tmp_path):

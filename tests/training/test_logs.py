@@ -7,6 +7,7 @@ import importlib.util
 import io
 import json
 import signal
+import subprocess
 import sys
 
 import jaxtyping
@@ -76,6 +77,29 @@ def test_pictures_are_files(tmp_path):
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "samples" / "0000012.png")), picture)
     with pytest.raises(jaxtyping.TypeCheckError, match="f64"):  # images are 8-bit on disk
         writer.image(12, "samples", picture / 255.0)
+
+
+def test_a_signal_ends_at_once_what_cannot_be_saved():
+    """Also while the main thread is in compiled code, where no handler of Python runs."""
+    code = """
+import ctypes, sys
+from jfsr.training import logs
+with logs.GracefulExit() as stop:
+    with stop.at_once():
+        print("compiles", flush=True)
+        ctypes.PyDLL(None).sleep(60)
+"""
+    for number in logs.GracefulExit.SIGNALS:
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "compiles\n"
+        process.send_signal(number)
+        assert process.wait(timeout=20) == -number
+        process.stdout.close()
+    with logs.GracefulExit() as stop:
+        with stop.at_once():
+            assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.requested
 
 
 class Terminal(io.StringIO):

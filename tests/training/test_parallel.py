@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jfsr.training import parallel
+
+
+def test_unequal_numbers_of_devices_are_refused():
+    devices = [types.SimpleNamespace(process_index=i) for i in (0, 1, 1, 1)]
+    with pytest.raises(ValueError, match="unequal numbers of devices: process 0 1, process 1 3; --local-devices sets"):
+        parallel.Parallel("shard_map", devices=devices)
 
 
 @pytest.mark.parametrize("how", parallel.HOWS)

@@ -57,7 +57,7 @@ def _build(
 
     if builder.data_path.exists():
         raise ValueError(f"{spec.name} is built: {builder.data_path}; remove that folder to build it anew")
-    root = pathlib.Path(root).expanduser().absolute()
+    root = files.path(root).absolute()
     journal = Journal(pathlib.Path(builder.data_dir).parent / f".{spec.name}-{spec.release}.journal")
     accounts, absent = check(spec, root, splits=splits, workers=workers, journal=journal)
     for account in accounts:
@@ -226,6 +226,4 @@ def _pairs_file(builder: Any, split: str) -> pathlib.Path:
 
 
 def _builder(spec: Official, dir: str) -> Any:
-    return _builder_class(spec.name)(
-        data_dir=str(pathlib.Path(dir).expanduser()) if dir else None, file_format="array_record"
-    )
+    return _builder_class(spec.name)(data_dir=str(files.path(dir)) if dir else None, file_format="array_record")

@@ -19,6 +19,7 @@ import os
 import pathlib
 from typing import Any
 
+from jfsr import files
 from jfsr.data.datasets.official import Entry, Official, Split
 from jfsr.data.pairs import Pair
 
@@ -68,7 +69,7 @@ def pairs(root: os.PathLike | str, kind: str = "FP") -> list[Pair]:
     """
     if kind not in KINDS:
         raise ValueError(f"cfp has no pairs of kind {kind!r}; kinds: {', '.join(KINDS)}")
-    root = pathlib.Path(root).expanduser()
+    root = files.path(root)
     out: list[Pair] = []
     count = 0  # lines of the first file; every file must have as many
     try:

@@ -94,7 +94,7 @@ def check(
     Raises:
       ValueError: the copy has none of the splits; gives the reason for the first.
     """
-    root, accounts, absent = pathlib.Path(root).expanduser(), [], {}
+    root, accounts, absent = files.path(root), [], {}
     for split in splits or tuple(spec.counts):
         try:
             listed = scan(spec, root, spec.split(split))

@@ -24,6 +24,7 @@ from collections import Counter
 
 import numpy as np
 
+from jfsr import files
 from jfsr.data import records
 from jfsr.data.datasets.labels import read_labels
 from jfsr.data.images import SUFFIXES, read_image, read_size
@@ -47,7 +48,7 @@ class Folder:
     """
 
     def __init__(self, dir: os.PathLike | str, *, check: str = "header"):
-        self.root = pathlib.Path(dir)
+        self.root = files.path(dir)
         self.name = self.root.name
         if not self.root.is_dir():
             raise ValueError(f"{dir} is no folder; give one that holds images")

@@ -23,6 +23,7 @@ import pathlib
 import re
 from typing import Any
 
+from jfsr import files
 from jfsr.data.datasets.official import Entry, Official, Split
 from jfsr.data.images import read_size
 from jfsr.data.pairs import Pair, deal
@@ -140,7 +141,7 @@ def pairs(root: os.PathLike | str, split: str = "full") -> list[Pair]:
     Raises:
       ValueError: no pictures, no list, a malformed line, or a pair whose picture is missing (names the pair).
     """
-    root = pathlib.Path(root).expanduser()
+    root = files.path(root)
     try:
         images, file = find_pictures(root), find_list(root, PAIRS[SPEC.split(split)])
     except OSError as error:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from jfsr import files
 from jfsr.config import nearest
 from jfsr.data import records
 from jfsr.data.images import MIN_SIDE, read_image
@@ -123,7 +124,7 @@ class OfficialFolder:
     """
 
     def __init__(self, spec: Official, dir: os.PathLike | str, *, split: str = ""):
-        self.spec, self.root = spec, pathlib.Path(dir).expanduser()
+        self.spec, self.root = spec, files.path(dir)
         self.split_name = spec.split(split)
         self.name = f"{spec.name} {self.split_name}"
         listed = scan(spec, self.root, self.split_name)

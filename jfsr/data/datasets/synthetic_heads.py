@@ -106,10 +106,12 @@ def build(dir: str = "", *, size: str = "full", workers: int = 0) -> Any:
 
 def _refuse_pictures(dir: str) -> None:
     """ValueError if the heads would be rendered into a folder of the user's pictures."""
-    folder = pathlib.Path(dir).expanduser()
+    folder = files.path(dir)
     if dir and folder.is_dir():
-        files = (f for f in folder.iterdir() if f.name == "labels.csv" or f.suffix.lower() in (".jpg", ".jpeg", ".png"))
-        if picture := next(files, None):
+        pictures = (
+            f for f in folder.iterdir() if f.name == "labels.csv" or f.suffix.lower() in (".jpg", ".jpeg", ".png")
+        )
+        if picture := next(pictures, None):
             raise ValueError(
                 f"{folder} holds pictures ({picture.name}), and the data set 'synthetic_heads' would render into it; "
                 "use dataset='folder' for your faces, or leave dir empty for TFDS's own folder"
