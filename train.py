@@ -87,7 +87,7 @@ def train(config: Any, workdir: pathlib.Path, cluster: Cluster) -> None:
     validate = Validation(config, method, frozen, mesh) if config.val.limit else None
 
     # ---- State: fresh (with the parameters that config.warm_start names), or the newest checkpoint of this very config
-    manager = checkpoint.open_manager(workdir, config, change=FLAGS["change-config"].value)
+    manager = checkpoint.open_manager(workdir, config, change=bool(FLAGS["change-config"].value))
     given = warm_start.load(method, config) if manager.latest_step() is None else {}
     root = jax.random.key(config.seed)
     data = functools.partial(
@@ -131,7 +131,8 @@ def train(config: Any, workdir: pathlib.Path, cluster: Cluster) -> None:
     for line in taken:
         writer.say(line)
     state, frozen = mesh.replicate(state), mesh.replicate(frozen)
-    batches, step, stage_end, scores, scored_at = data(start_step=first_step), first_step, 0, {}, -1
+    batches, step, stage_end, scored_at = data(start_step=first_step), first_step, 0, -1
+    scores: dict[str, float] = {}
     guard = StallGuard(workdir, timeout_s=number("stall-timeout"), process=cluster.launch.process)
 
     def save(*, wait: bool = False) -> None:
@@ -143,7 +144,7 @@ def train(config: Any, workdir: pathlib.Path, cluster: Cluster) -> None:
         for stage, steps in method.stages(config).items():
             stage_end += steps
             run = mesh.compile(functools.partial(method.train_step, config, stage=stage))
-            if first_step < step < stage_end and not stop.requested:
+            if first_step < step < stage_end:
                 save(wait=True)  # the compilation takes minutes, and a signal ends it at once
             guard.rest()
             while step < stage_end and not stopped(stop, cluster, step):

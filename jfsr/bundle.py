@@ -64,7 +64,9 @@ def export_bundle(
     try:
         save_tree(draft / runs.PARAMS, variables, metadata=note)
         files.write_text(draft / runs.CONFIG, configs.to_json(config))
-        files.write_text(draft / "README.md", _card(config, note, runs.scores(workdir, at), _told(workdir, at)))
+        files.write_text(
+            draft / "README.md", _card(config, note, runs.scores(workdir, int(note["step"])), _told(workdir, at))
+        )
         np.savez_compressed(draft / "check.npz", allow_pickle=False, **_test_vector(config, variables))
         draft.chmod(0o755)  # mkdtemp makes a folder that only its owner can open
         draft.rename(out)

@@ -122,7 +122,8 @@ def train_step(
     sr, pull_back, stats = jax.vjp(forward, net.params, has_aux=True)
 
     # ---- Discriminator
-    nets, metrics, grads_d = dict(state.nets), {}, {}
+    nets, grads_d = dict(state.nets), {}
+    metrics: dict[str, Array] = {}
     if joint and "d" in nets:
         nets["d"], metrics, grads_d["d"] = common.update_discriminator(
             "d",

@@ -186,7 +186,8 @@ def train_step(
     pose_hr = pose.apply(frozen["pose"], hr) if pose is not None else None
 
     # ---- Discriminators, (2) and (3): images of either kind go through in separate calls, features in one.
-    nets, metrics, grads_d = dict(state.nets), {}, {}
+    nets, grads_d = dict(state.nets), {}
+    metrics: dict[str, Array] = {}
     if joint:
         seen = {r: common.seen(config, image) for r, image in fake.items()}
         pairs = {name: (real[d.size], seen[d.size]) for name, d in discriminators(config).items() if name in nets}

@@ -139,7 +139,8 @@ def train_step(
     (fake, maps), pull_back, (theta, stats) = jax.vjp(forward, state.nets["g"].params, has_aux=True)
 
     # ---- Discriminator, (3)
-    nets, metrics, grads_d = dict(state.nets), {}, {}
+    nets, grads_d = dict(state.nets), {}
+    metrics: dict[str, Array] = {}
     if "d" in nets:
         nets["d"], metrics, grads_d["d"] = common.update_discriminator(
             "d",

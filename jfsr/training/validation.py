@@ -42,7 +42,9 @@ class Validation:
         batch = -(-config.val.batch // devices) * devices
         how: dict[str, Any] = {"scale": scale, "batch": batch, "limit": limit, "ranges": ranges}
         self.mesh, (start, rows) = mesh, mesh.share(batch)
-        self.masks, self.batches = [], []  # every process has all masks, and its own faces
+        # Every process has all masks, and its own faces.
+        self.masks: list[np.ndarray] = []
+        self.batches: list[dict[str, np.ndarray]] = []
         for whole in pipeline.eval_batches(source, **how, lr_operator=operator):
             if not self.masks:
                 self.first = {k: whole[k][: config.log.samples] for k in ("lr", "hr") if k in whole}

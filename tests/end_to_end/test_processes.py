@@ -31,6 +31,8 @@ def heads(tmp_path_factory):
 
 def start(config, workdir, heads, *, devices, process=None, port=0, **environment):
     env = {**os.environ, "TFDS_DATA_DIR": str(heads), "JAX_NUM_CPU_DEVICES": str(devices), **environment}
+    # Not as the other tests, see conftest.py: unoptimised, the programs of 2 × 2 and of 1 × 4 round further apart.
+    env["XLA_FLAGS"] = "--xla_backend_optimization_level=1"
     command = [sys.executable, "train.py", f"--config={config}", f"--workdir={workdir}", f"--devices={devices}"]
     if process is not None:
         command += [f"--coordinator=127.0.0.1:{port}", "--processes=2", f"--process={process}", "--join-timeout=100"]
@@ -51,8 +53,8 @@ def ends(processes, timeout=300):
     return [(p.returncode, said) for p, said in zip(processes, out, strict=True)]
 
 
-def parameters(workdir, step):
-    arrays, _ = runs.load_net(workdir, step=step)
+def parameters(workdir):
+    arrays, _ = runs.load_net(workdir)
     return {kind: arrays[kind] for kind in ("params", "stats")}
 
 
@@ -61,9 +63,30 @@ def logged(workdir):
     return [row for row in rows if "g/total" in row]
 
 
-def test_two_processes_are_one_run_through_death_preemption_and_other_splits(heads, tmp_path):
-    """2 × 2 devices, begun with no data, make what 1 × 4 make; killed, stopped and resumed, they end as it does."""
-    config, broken, straight = RUN.format(steps=60, every=4), tmp_path / "broken", tmp_path / "straight"
+def test_two_processes_are_one_run(heads, tmp_path):
+    """2 × 2 devices, begun with no data, make what 1 × 4 make."""
+    apart, alone = tmp_path / "apart", tmp_path / "alone"
+    results = ends(two(RUN.format(steps=4, every=2), apart, heads))
+    assert [code for code, _ in results] == [0, 0], results
+    assert sum("synthetic heads into" in said for _, said in results) == 1  # one renders, the other waits
+    assert "started by hand: process 0 of 2 on" in results[0][1]
+    assert "2 × cpu, 4 in all" in results[0][1]
+    assert "done: 4 steps" in results[0][1]
+    assert "done" not in results[1][1]  # one writer
+    ((code, said),) = ends([start(RUN.format(steps=4, every=2), alone, heads, devices=4)])
+    assert code == 0, said
+    for a, b in zip(logged(apart), logged(alone), strict=True):
+        np.testing.assert_allclose(a["g/total"], b["g/total"], rtol=1e-4)
+    assert apart_by(apart, alone, 1e-3) < 1e-3
+    # Each validates its share of the faces; so small a network turns 1e-4 of a loss into more of a degree.
+    (one,), (other,) = (scored(folder) for folder in (apart, alone))
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_allclose(other[name], value, rtol=1e-2, err_msg=name)
+
+
+def test_a_killed_and_a_preempted_process_and_other_splits_end_as_the_straight_run(heads, tmp_path):
+    config, broken, straight = RUN.format(steps=40, every=4), tmp_path / "broken", tmp_path / "straight"
     processes = two(config, broken, heads)
     wait_for_step(broken, 6, processes)
     processes[1].kill()
@@ -73,9 +96,6 @@ def test_two_processes_are_one_run_through_death_preemption_and_other_splits(hea
     assert time.time() - begun < 60
     assert "process 1 (" in results[0][1]
     assert "is gone: killed" in results[0][1]
-    assert sum("synthetic heads into" in said for _, said in results) == 1  # one renders, the other waits
-    assert "started by hand: process 0 of 2 on" in results[0][1]
-    assert "2 × cpu, 4 in all" in results[0][1]
     assert runs.steps(broken)[-1] >= 4
 
     processes = two(config, broken, heads, devices=(1, 1))  # on another split
@@ -88,12 +108,9 @@ def test_two_processes_are_one_run_through_death_preemption_and_other_splits(hea
 
     results = ends([start(config, broken, heads, devices=4), start(config, straight, heads, devices=4)])
     assert [code for code, _ in results] == [0, 0], results
-    assert "done: 60 steps" in results[0][1]
+    assert "done: 40 steps" in results[0][1]
     one, other = logged(broken), logged(straight)
-    assert [row["step"] for row in one] == list(range(1, 61))
-    for a, b in zip(one[:4], other, strict=False):
-        np.testing.assert_allclose(a["g/total"], b["g/total"], rtol=2e-3)
-    assert apart_by(broken, straight, 1e-3, step=4) < 1e-3
+    assert [row["step"] for row in one] == list(range(1, 41))
     # Rounding grows from step to step (measured: 5e-4 at step 4, 5e-2 at step 14); batches differ by a half.
     np.testing.assert_allclose(*[[row["g/total"] for row in rows[:14]] for rows in (one, other)], rtol=0.15)
 
@@ -115,6 +132,11 @@ def test_a_killed_process_0_ends_the_others_with_the_code_of_a_fault(heads, tmp_
     assert "process 1 ends: process 0 (" in said
 
 
+def scored(workdir):
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k.startswith("val")} for row in rows if "g/total" not in row]
+
+
 def wait_for_step(workdir, step, processes, *, since=0.0):
     """Waits for a line of that step that was written after ``since``."""
     seen = lambda: any(row["step"] >= step and row["time"] > since for row in logged(workdir))
@@ -125,13 +147,13 @@ def wait_for_step(workdir, step, processes, *, since=0.0):
         time.sleep(0.05)
 
 
-def apart_by(a, b, most, *, step):
+def apart_by(a, b, most):
     """The share of parameters and BatchNorm's statistics that differ by more than 1e-5; none may by more than ``most``.
 
     Adam's first steps are gradient / |gradient|: where a gradient is as small as its rounding error, the step depends
     on the order of the sums over devices.
     """
-    one, two, odd, sizes = parameters(a, step), parameters(b, step), [], []
+    one, two, odd, sizes = parameters(a), parameters(b), [], []
     assert jax.tree.structure(one) == jax.tree.structure(two)
     for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(one), jax.tree.leaves(two), strict=True):
         gap, where = np.abs(x - y), jax.tree_util.keystr(path)

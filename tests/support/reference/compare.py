@@ -15,6 +15,9 @@ import numpy as np
 
 from jfsr.frozen import zoo
 
+# Not as the other tests, see conftest.py: these networks are of full size, and run longer than they compile.
+FAST = {"xla_backend_optimization_level": 2, "xla_cpu_use_fusion_emitters": True}
+
 
 def away(ours, theirs) -> float:
     """Length of the difference over the length of the reference."""
@@ -25,7 +28,7 @@ def image_gradient(forward: Callable[[Any, Any], Any], variables: Any, image: An
     """Gradient by the image of sum(pull * forward(variables, image)), computed in float64; ``pull`` may be a tree."""
     with jax.enable_x64(True):
         wide = lambda tree: jax.tree.map(lambda x: np.asarray(x, np.float64), tree)
-        back = jax.jit(lambda v, i, p: jax.vjp(lambda i: forward(v, i), i)[1](p)[0])
+        back = jax.jit(lambda v, i, p: jax.vjp(lambda i: forward(v, i), i)[1](p)[0], compiler_options=FAST)
         return np.asarray(back(wide(variables), wide(image), wide(pull)))
 
 
@@ -62,9 +65,8 @@ def assert_parity(name: str, variables: Any, net: Any, call: Callable[[Any], Any
     net.float()
 
     forward = lambda v, i: jax.tree.leaves(zoo.network(name).apply(v, i))
-    pairs = [
-        (np.asarray(o), t.detach().numpy()) for o, t in zip(jax.jit(forward)(variables, image), outputs, strict=True)
-    ]
+    ours = jax.jit(forward, compiler_options=FAST)(variables, image)
+    pairs = [(np.asarray(o), t.detach().numpy()) for o, t in zip(ours, outputs, strict=True)]
     assert max(away(*pair) for pair in pairs) < 1e-4
     gradient = away(image_gradient(forward, variables, image, pull), x.grad.numpy())
     assert gradient < 1e-6, gradient
