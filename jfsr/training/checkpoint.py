@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import pathlib
+import shutil
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -74,6 +75,9 @@ def save(
       state: host arrays, no device axis (``Parallel.fetch``).
       scores: validation scores; the one named ``checkpoint.best`` decides which checkpoint is the best.
       wait: return only when everything is on disk.
+
+    Raises:
+      OSError: the disk has no room for it; nothing was written.
     """
     step = int(state.step)
     if step not in manager.all_steps():
@@ -81,6 +85,14 @@ def save(
         metrics = {k: float(v) for k, v in (scores or {}).items() if math.isfinite(v)}
         # Nested dicts by name: tuples and classes of the optimizer become dicts, and empty branches vanish.
         arrays = traverse_util.unflatten_dict(_named(state), sep="/")
+        # Orbax would find out in threads of its own, with a traceback from each.
+        size, free = sum(x.nbytes for x in jax.tree.leaves(arrays)), shutil.disk_usage(manager.directory).free
+        if free < size:
+            raise OSError(
+                f"step {step} needs {size / 1e6:.1f} MB, and the disk of {manager.directory} has {free / 1e6:.1f} MB "
+                "free: it was not saved, and the checkpoints before it are whole; make room, and the same command goes "
+                "on from them"
+            )
         manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(arrays)), metrics=metrics)
     if wait:
         manager.wait_until_finished()

@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -163,6 +164,17 @@ def test_a_step_that_is_saved_already_stays_as_it_is(tmp_path):
     checkpoint.save(manager, scaled(new_state(3, seed=3), 2), wait=True)
     manager.close()
     assert_same(reopened(tmp_path / "run"), new_state(3, seed=3))
+
+
+def test_a_full_disk_is_one_line_and_leaves_what_is_there(tmp_path, monkeypatch):
+    run = saved(tmp_path / "run", 2)
+    manager = checkpoint.open_manager(run, run_config())
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=100))
+    with pytest.raises(OSError, match=r"step 4 needs 0.0 MB, .* has 0.0 MB free: it was not saved, and .* make room"):
+        checkpoint.save(manager, new_state(4))
+    manager.close()
+    assert sorted(p.name for p in (run / "checkpoints").iterdir() if p.name.isdigit()) == ["2"]
+    assert_same(reopened(run), new_state(2, seed=2))
 
 
 def test_an_incomplete_checkpoint_is_never_read(tmp_path):
