@@ -178,8 +178,7 @@ def finish_step(
 
     It also measures what divergence shows in first, for each network by its name: ``grad/NET``, the length of a
     discriminator's gradient (the generator's is ``g/grad_norm``); ``update/NET``, how far the step moved the parameters
-    as a share of their length; ``sigma/NET``, the largest spectral norm of a layer before
-    it is divided away.
+    as a share of their length; ``sigma/NET``, the largest spectral norm of a layer before it is divided away.
 
     Args:
       config: the run's config; reads ``train.guard``.

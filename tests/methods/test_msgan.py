@@ -16,11 +16,11 @@ from jfsr.training import checkpoint
 
 @pytest.fixture(scope="module")
 def joint(load_config):
-    """One compile of the full joint step on one device, by shard_map, shared by the tests below."""
+    """One compile of the full joint step on one device, by pmap, shared by the tests below."""
     config = load_config("msgan", "debug")
     frozen = frozen_for(config)
     batch = faces(config)
-    run = Run(config, how="shard_map", frozen=frozen)
+    run = Run(config, frozen=frozen)
     start = run.init(batch)
     after, metrics = run(start, batch, "joint")
     return config, frozen, batch, run, start, after, metrics
@@ -60,13 +60,13 @@ def test_joint_step_moves_every_parameter_of_every_network(joint):
 
 @pytest.fixture(scope="module")
 def on_four(joint):
-    """The same step on four devices, by pmap."""
+    """The same step on four devices, by shard_map."""
     config, frozen, *_ = joint
-    return Run(config, devices=4, frozen=frozen)
+    return Run(config, devices=4, how="shard_map", frozen=frozen)
 
 
 def test_many_devices_equal_one(joint, on_four):
-    """By pmap; shard_map on several devices is compared with one in MTUN's tests."""
+    """By shard_map; pmap on several devices is compared with one in IAFSR's tests."""
     _, _, batch, _, start, after, metrics = joint
     got, seen = on_four(start, batch, "joint")
     assert_close(got, after)

@@ -368,7 +368,7 @@ def test_steps_move_every_parameter_of_both_networks(trained):
 
 
 def test_two_devices_equal_one(trained):
-    """By shard_map, and one by pmap; pmap on several devices is compared with one in MSGAN's tests."""
+    """By shard_map, and one by pmap."""
     config, batch, _, states, metrics = trained
     got, seen = Run(config, devices=2, how="shard_map")(states[1], batch, "train")
     for name in seen:
