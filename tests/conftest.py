@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pathlib
 
@@ -25,6 +26,16 @@ jax.config.update("jax_numpy_rank_promotion", "warn")  # with warnings as errors
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "jfsr" / "jax-tests"
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+# JAX's and TensorFlow's modules are a million objects that every collection would walk through while it traces.
+gc.set_threshold(200_000, 50, 1000)
+
+
+def pytest_collection_finish():
+    """Once all is imported, what is imported is no garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

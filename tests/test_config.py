@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from support import steps
 from support.recorder import Recorder
 
 from jfsr import config as configs
@@ -304,8 +305,6 @@ def traced(config):
     frozen = {k: trees.shapes_of(zoo.network(config.frozen[k]).module, 128) for k in method.needed(config)}
     key = jax.random.key(0)
     state = jax.eval_shape(lambda b: method.init(config, key, b), batch)
-    one_device = lambda tree: jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), tree)
     for stage in method.stages(config):
-        step = lambda s, f, b, stage=stage: method.train_step(config, s, f, b, key, stage=stage)
-        jax.eval_shape(jax.vmap(step, axis_name="data"), *map(one_device, (state, frozen, batch)))
+        steps.traced(config, stage, state, frozen, batch, key)
     return set(seen)

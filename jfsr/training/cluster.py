@@ -16,6 +16,7 @@ A run of one process has no such connections: every method then returns at once.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import dataclasses
@@ -433,6 +434,8 @@ class Cluster:
         self._ending = True
         self._connection.send(failed=str(error).strip().splitlines()[0][:500] if str(error) else repr(error))
         time.sleep(0.5)  # process 0 still has to pass it on
+        # Runs before what JAX has registered, which would wait 100 s for processes that have ended, and then abort.
+        atexit.register(_leave, error)
 
 
 class StallGuard:
@@ -470,6 +473,16 @@ class StallGuard:
                     faulthandler.dump_traceback(stream, all_threads=True)
                 os.write(2, f"no step for {self.timeout_s:.0f} s: stacks in {self.file}; start it again\n".encode())
                 os._exit(FAULT)
+
+
+def _leave(error: BaseException) -> None:
+    """Ends this process as Python would after ``error``, but without what is registered for its exit."""
+    code = {KeyboardInterrupt: 130}.get(type(error), 2 if isinstance(error, ValueError | OSError) else 1)
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _outlive_aborts(process: int) -> None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import jax
 import numpy as np
 import pytest
-from support import ROOT
+from support.warm import WarmPython
 
 from jfsr.training import cluster, runs
 
@@ -24,33 +21,31 @@ RUN = (
 
 
 @pytest.fixture(scope="module")
-def heads(tmp_path_factory):
-    """TFDS's data folder: empty, so that the first two processes both find that the heads must be rendered."""
-    return tmp_path_factory.mktemp("tfds")
+def python(tmp_path_factory):
+    """With TFDS's data folder empty, so that the first two processes both find that the heads must be rendered."""
+    warm = WarmPython(TFDS_DATA_DIR=str(tmp_path_factory.mktemp("tfds")))
+    yield warm
+    warm.close()
 
 
-def start(config, workdir, heads, *, devices, process=None, port=0, **environment):
-    env = {**os.environ, "TFDS_DATA_DIR": str(heads), "JAX_NUM_CPU_DEVICES": str(devices), **environment}
-    # Not as the other tests, see conftest.py: unoptimised, the programs of 2 × 2 and of 1 × 4 round further apart.
-    env["XLA_FLAGS"] = "--xla_backend_optimization_level=1"
-    command = [sys.executable, "train.py", f"--config={config}", f"--workdir={workdir}", f"--devices={devices}"]
+def start(python, config, workdir, *, devices, process=None, port=0):
+    command = ["train.py", f"--config={config}", f"--workdir={workdir}", f"--devices={devices}"]
     if process is not None:
         command += [f"--coordinator=127.0.0.1:{port}", "--processes=2", f"--process={process}", "--join-timeout=100"]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
-    )
+    # Not as the other tests, see conftest.py: unoptimised, the programs of 2 × 2 and of 1 × 4 round further apart.
+    return python.start(*command, XLA_FLAGS="--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false")
 
 
-def two(config, workdir, heads, *, devices=(2, 2)):
+def two(python, config, workdir, *, devices=(2, 2)):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    return [start(config, workdir, heads, devices=n, process=i, port=port) for i, n in enumerate(devices)]
+    return [start(python, config, workdir, devices=n, process=i, port=port) for i, n in enumerate(devices)]
 
 
 def ends(processes, timeout=300):
-    out = [p.communicate(timeout=timeout)[0] for p in processes]
-    return [(p.returncode, said) for p, said in zip(processes, out, strict=True)]
+    said = [process.finish(timeout) for process in processes]
+    return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
 
 
 def parameters(workdir):
@@ -63,17 +58,17 @@ def logged(workdir):
     return [row for row in rows if "g/total" in row]
 
 
-def test_two_processes_are_one_run(heads, tmp_path):
+def test_two_processes_are_one_run(python, tmp_path):
     """2 × 2 devices, begun with no data, make what 1 × 4 make."""
     apart, alone = tmp_path / "apart", tmp_path / "alone"
-    results = ends(two(RUN.format(steps=4, every=2), apart, heads))
+    results = ends(two(python, RUN.format(steps=4, every=2), apart))
     assert [code for code, _ in results] == [0, 0], results
     assert sum("synthetic heads into" in said for _, said in results) == 1  # one renders, the other waits
     assert "started by hand: process 0 of 2 on" in results[0][1]
     assert "2 × cpu, 4 in all" in results[0][1]
     assert "done: 4 steps" in results[0][1]
     assert "done" not in results[1][1]  # one writer
-    ((code, said),) = ends([start(RUN.format(steps=4, every=2), alone, heads, devices=4)])
+    ((code, said),) = ends([start(python, RUN.format(steps=4, every=2), alone, devices=4)])
     assert code == 0, said
     for a, b in zip(logged(apart), logged(alone), strict=True):
         np.testing.assert_allclose(a["g/total"], b["g/total"], rtol=1e-4)
@@ -85,9 +80,9 @@ def test_two_processes_are_one_run(heads, tmp_path):
         np.testing.assert_allclose(other[name], value, rtol=1e-2, err_msg=name)
 
 
-def test_a_killed_and_a_preempted_process_and_other_splits_end_as_the_straight_run(heads, tmp_path):
+def test_a_killed_and_a_preempted_process_and_other_splits_end_as_the_straight_run(python, tmp_path):
     config, broken, straight = RUN.format(steps=40, every=4), tmp_path / "broken", tmp_path / "straight"
-    processes = two(config, broken, heads)
+    processes = two(python, config, broken)
     wait_for_step(broken, 6, processes)
     processes[1].kill()
     begun = time.time()
@@ -98,7 +93,7 @@ def test_a_killed_and_a_preempted_process_and_other_splits_end_as_the_straight_r
     assert "is gone: killed" in results[0][1]
     assert runs.steps(broken)[-1] >= 4
 
-    processes = two(config, broken, heads, devices=(1, 1))  # on another split
+    processes = two(python, config, broken, devices=(1, 1))  # on another split
     wait_for_step(broken, runs.steps(broken)[-1] + 3, processes, since=begun)
     processes[1].send_signal(signal.SIGTERM)  # preemption of one saves and stops both
     results = ends(processes)
@@ -106,7 +101,7 @@ def test_a_killed_and_a_preempted_process_and_other_splits_end_as_the_straight_r
     assert "and saved; the same command goes on from there" in results[0][1]
     assert "and saved" not in results[1][1]  # one writer
 
-    results = ends([start(config, broken, heads, devices=4), start(config, straight, heads, devices=4)])
+    results = ends([start(python, config, broken, devices=4), start(python, config, straight, devices=4)])
     assert [code for code, _ in results] == [0, 0], results
     assert "done: 40 steps" in results[0][1]
     one, other = logged(broken), logged(straight)
@@ -115,13 +110,24 @@ def test_a_killed_and_a_preempted_process_and_other_splits_end_as_the_straight_r
     np.testing.assert_allclose(*[[row["g/total"] for row in rows[:14]] for rows in (one, other)], rtol=0.15)
 
 
-def test_a_killed_process_0_ends_the_others_with_the_code_of_a_fault(heads, tmp_path):
+def test_a_killed_process_0_ends_the_others_with_the_code_of_a_fault(python, tmp_path):
     """JAX's own runtime aborts them (SIGABRT) unless ours has spoken first."""
     config, run = RUN.format(steps=1_000_000, every=0), tmp_path / "run"
-    processes = two(config, run, heads)
+    # A fault of the input ends both at once (JAX's own exit waits 100 s for the other, and aborts).
+    (foreign := tmp_path / "foreign").mkdir()
+    (foreign / "notes.txt").write_text("mine")
+    begun = time.time()
+    results = ends(two(python, config, foreign))
+    # Process 1 may hear of it, or meet it itself.
+    assert results[0][0] == 2, results
+    assert results[1][0] in (2, cluster.FAULT), results
+    assert time.time() - begun < 60
+    assert "foreign is not empty and has no config.json" in results[0][1]
+    assert "Check failure" not in results[0][1]
+    processes = two(python, config, run)
     wait_for_step(run, 1, processes)
     # Meanwhile: a workdir has one run at a time.
-    ((code, said),) = ends([start(config + ",seed=1", run, heads, devices=2)])
+    ((code, said),) = ends([start(python, config + ",seed=1", run, devices=2)])
     assert code == 2
     assert f"{run} is in use by {socket.gethostname()}, pid {processes[0].pid}, since 20" in said
     assert "wait for its end, or use another --workdir" in said
@@ -142,7 +148,7 @@ def wait_for_step(workdir, step, processes, *, since=0.0):
     seen = lambda: any(row["step"] >= step and row["time"] > since for row in logged(workdir))
     deadline = time.monotonic() + 200
     while not ((workdir / "metrics.jsonl").exists() and seen()):
-        assert all(p.poll() is None for p in processes), [p.stdout.read() for p in processes if p.poll() is not None]
+        assert all(p.poll() is None for p in processes), [p.said() for p in processes if p.poll() is not None]
         assert time.monotonic() < deadline
         time.sleep(0.05)
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import jax
 import numpy as np
 import pytest
-from support import ROOT
+from support.warm import WarmPython
 
 from jfsr import __main__ as cli
 from jfsr.methods import iafsr
@@ -28,21 +25,19 @@ RUN = (
 
 
 @pytest.fixture(scope="module")
-def heads(tmp_path_factory):
-    """TFDS's data folder, so that the test renders its few heads once and leaves nothing behind."""
-    return tmp_path_factory.mktemp("tfds")
+def python(tmp_path_factory):
+    """With a TFDS data folder of its own: the few heads are rendered once, and nothing is left behind."""
+    warm = WarmPython(TFDS_DATA_DIR=str(tmp_path_factory.mktemp("tfds")))
+    yield warm
+    warm.close()
 
 
-def start(config, workdir, heads, *more, **environment):
-    env = {**os.environ, "TFDS_DATA_DIR": str(heads), "JAX_NUM_CPU_DEVICES": "2", **environment}
-    command = [sys.executable, "train.py", f"--config={config}", f"--workdir={workdir}", "--devices=2", *more]
-    return subprocess.Popen(
-        command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
-    )
+def start(python, config, workdir, *more, **environment):
+    return python.start("train.py", f"--config={config}", f"--workdir={workdir}", "--devices=2", *more, **environment)
 
 
 def finish(process, code=0):
-    said, _ = process.communicate(timeout=400)
+    said = process.finish()
     assert process.returncode == code, said
     return said
 
@@ -65,17 +60,17 @@ def last_state(workdir, config):
     return state
 
 
-def test_a_run_stopped_by_a_signal_resumes_to_the_straight_runs_end(heads, tmp_path, load_config):
+def test_a_run_stopped_by_a_signal_resumes_to_the_straight_runs_end(python, tmp_path, load_config):
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     as_users_compile = {"XLA_FLAGS": ""}  # the other tests compile faster programs' slower twins, see conftest.py
-    said = finish(start(RUN, straight, heads, **as_users_compile))
+    said = finish(start(python, RUN, straight, **as_users_compile))
     assert "done: 7 steps" in said
     assert "4 faces a step, 2 on each device" in said
 
-    process = start(RUN, broken, heads, **as_users_compile)
+    process = start(python, RUN, broken, **as_users_compile)
     deadline = time.monotonic() + 300
     while not ((broken / "metrics.jsonl").exists() and lines(broken)):  # the first step is done
-        assert process.poll() is None, process.stdout.read()
+        assert process.poll() is None, process.said()
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
@@ -84,7 +79,7 @@ def test_a_run_stopped_by_a_signal_resumes_to_the_straight_runs_end(heads, tmp_p
     stopped = lines(broken)[-1]["step"]
     assert 1 <= stopped < 7, said
 
-    said = finish(start(RUN, broken, heads, **as_users_compile))
+    said = finish(start(python, RUN, broken, **as_users_compile))
     assert f"goes on from step {stopped}" in said
     assert "done: 7 steps" in said
     # Where a stopped run was validated is its own affair; every training line is the straight run's.
@@ -99,21 +94,21 @@ def test_a_run_stopped_by_a_signal_resumes_to_the_straight_runs_end(heads, tmp_p
     assert all(moved), "the comparison must be of trained networks"
 
 
-def test_a_diverged_run_names_the_last_good_checkpoint_and_goes_on_from_there(heads, tmp_path):
+def test_a_diverged_run_names_the_last_good_checkpoint_and_goes_on_from_there(python, tmp_path):
     run, short = tmp_path / "run", RUN.replace("joint_steps=4", "joint_steps=0")
-    finish(start(short, run, heads))
+    finish(start(python, short, run))
     longer = short.replace("pixel_steps=3", "pixel_steps=9") + ",train.max_bad_run=2,checkpoint.every=1"
-    said = finish(start(longer, run, heads), code=2)
+    said = finish(start(python, longer, run), code=2)
     assert "train.pixel_steps: 3 -> 9" in said
     assert "or go on with the changed keys by --change-config" in said
-    said = finish(start(longer + ",optim.lr_pixel=1e30", run, heads, "--change-config"), code=1)
+    said = finish(start(python, longer + ",optim.lr_pixel=1e30", run, "--change-config"), code=1)
     # Step 4 is still finite, and leaves parameters that are not; steps 5 and 6 are thrown away.
     assert "step 6: 2 updates in a row had a loss or gradient that is NaN or infinite" in said
     assert "the last good checkpoint is of step 3" in said
     assert f"jfsr rewind {run} --step=3" in said
     assert trained(run)[-1]["skipped"] == 2
     assert cli.main(["rewind", str(run), "--step=3"]) == 0
-    said = finish(start(longer, run, heads, "--change-config"))
+    said = finish(start(python, longer, run, "--change-config"))
     assert "goes on from step 3" in said
     assert "done: 9 steps" in said
     assert trained(run)[-1]["skipped"] == 0

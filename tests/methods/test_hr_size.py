@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 from PIL import Image
-from support.steps import KEY, frozen_for
+from support.steps import KEY, frozen_for, traced
 
 from jfsr import methods
 from jfsr.data import misalign, pipeline
@@ -49,10 +49,7 @@ def test_a_step_and_a_prediction_at_256(load_config, name, variant, low):
     assert batch["lr"].shape[1] == low
     state = jax.eval_shape(functools.partial(method.init, config), KEY, batch)
     for stage in method.stages(config):
-        step = functools.partial(method.train_step, config, stage=stage)
-        each = jax.vmap(lambda s, b, step=step: step(s, frozen, b, KEY), (None, 0), axis_name="data")
-        stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), batch)
-        new, metrics = jax.eval_shape(each, state, stacked)
+        new, metrics = traced(config, stage, state, frozen, batch, KEY)
         assert jax.tree.structure(new) == jax.tree.structure(state)
         assert set(methods.METRICS) <= set(metrics)
     g = state.nets["g"]
@@ -108,8 +105,7 @@ def test_jasrnet_with_the_landmarks_of_aflw_and_of_helen(load_config, count):
     batch = {"hr": array(jnp.float32, 128, 128, 3), "lr": array(jnp.float32, 16, 16, 3), "position": array(jnp.int32)}
     batch |= {"landmarks_px": array(jnp.float32, count, 2), "visible": array(bool, count)}
     state = jax.eval_shape(functools.partial(method.init, config), KEY, batch)
-    step = jax.vmap(lambda s, b: method.train_step(config, s, {}, b, KEY, stage="joint"), (None, 0), axis_name="data")
-    jax.eval_shape(step, state, jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), batch))
+    traced(config, "joint", state, {}, batch, KEY)
     variables = {"params": state.nets["g"].params}
     found = jax.eval_shape(functools.partial(method.predict, config), variables, batch["lr"])
     assert found["landmarks_soft_px"].shape == (2, count, 2)

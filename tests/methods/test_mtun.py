@@ -23,7 +23,7 @@ from jfsr.models.mtun import MTUNGenerator
 from jfsr.models.stn import SimilaritySTN, sample_similarity
 
 RNG = np.random.default_rng(0)
-TINY = ",r16,model.stacks=2"
+TINY = ",r16,model.stacks=1"
 
 
 def draw(*shape):

@@ -41,6 +41,12 @@ def frozen_for(config):
     return {kind: zoo.load(config.frozen[kind])[1] for kind in methods.find(config.method).needed(config)}
 
 
+def traced(config, stage, *arguments):
+    """The shapes that a step of one device gives; nothing is computed or compiled."""
+    step = functools.partial(methods.find(config.method).train_step, config, stage=stage)
+    return jax.make_jaxpr(step, axis_env=[("data", 1)], return_shape=True)(*arguments)[1]
+
+
 class Run:
     """A method on some devices: init, then steps."""
 

@@ -6,14 +6,12 @@ import dataclasses
 import functools
 import re
 import shutil
-import subprocess
-import sys
 
 import jax
 import numpy as np
 import pytest
 from PIL import Image
-from support import ROOT
+from support.warm import WarmPython
 
 from jfsr import bundle
 from jfsr.frozen import porting, trees, zoo
@@ -188,20 +186,21 @@ def test_training_starts_from_it_once_and_goes_on_without_it(load_config, tmp_pa
     source = run_of(tmp_path / "stage one", config, params, params)
     words = f"{DEBUG},bicubic,warm_start.g='{source}',train.pixel_steps=0,train.joint_steps=0,val.limit=0"
     words += f",data.sources.heads.dataset=folder,data.sources.heads.dir='{faces}'"
-    command = [sys.executable, "train.py", f"--config=configs/msgan.py:{words}", f"--workdir={tmp_path / 'run'}"]
+    command = ["train.py", f"--config=configs/msgan.py:{words}", f"--workdir={tmp_path / 'run'}", "--devices=1"]
+    python = WarmPython()
 
     def train():
-        return subprocess.run([*command, "--devices=1"], cwd=ROOT, capture_output=True, text=True, timeout=600)
+        process = python.start(*command)
+        said = process.finish()
+        assert process.returncode == 0, said
+        return said
 
-    first = train()
-    assert first.returncode == 0, first.stderr[-3000:]
-    assert f"g starts from {source} at step 7: " in first.stdout
+    assert f"g starts from {source} at step 7: " in train()
     net, step = runs.load_net(tmp_path / "run")
     assert step == 0
     assert_equal(net["params"], params)
     assert_equal(net["ema"], params)
 
     shutil.rmtree(source)  # a resumed run does not need it
-    again = train()
-    assert again.returncode == 0, again.stderr[-3000:]
-    assert "starts from" not in again.stdout
+    assert "starts from" not in train()
+    python.close()
