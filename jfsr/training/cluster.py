@@ -477,9 +477,9 @@ class StallGuard:
 
 def _leave(error: BaseException) -> None:
     """Ends this process as Python would after ``error``, but without what is registered for its exit."""
-    code = {KeyboardInterrupt: 130}.get(type(error), 2 if isinstance(error, ValueError | OSError) else 1)
-    if isinstance(error, SystemExit):
-        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    code = 2 if isinstance(error, ValueError | OSError) else 130 if isinstance(error, KeyboardInterrupt) else 1
+    if isinstance(error, SystemExit) and not isinstance(error.code, str):
+        code = error.code or 0
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -108,14 +108,12 @@ def serve() -> None:
     import importlib
     import pkgutil
 
-    import clu.metric_writers
     import jax
-    import orbax.checkpoint
-    import tensorflow
-    import tensorflow_datasets.core  # noqa: F401 - imported for the forks
 
     import jfsr
 
+    for name in ("clu.metric_writers", "orbax.checkpoint", "tensorflow", "tensorflow_datasets.core"):
+        importlib.import_module(name)
     for module in pkgutil.walk_packages(jfsr.__path__, "jfsr."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
