@@ -92,7 +92,7 @@ def test_the_network_equals_pytorch(fusion, long_skip):
     lr = jax.random.uniform(KEY, (2, 2, 3, 3))
     net = JASRNet(features=5, blocks=3, stages=3, fusion=fusion, long_skip=long_skip, landmarks=6, unroll=1)
     variables = drawn(net, lr)
-    ours = net.apply(variables, lr)
+    ours = jax.jit(net.apply)(variables, lr)
     large = torch.tensor(np.asarray(enlarge(lr, 8))).permute(0, 3, 1, 2)
     sr, maps = jasrnet_torch.forward(variables["params"], large, fusion=fusion, long_skip=long_skip)
     assert ours.sr.shape == (2, 16, 24, 3)
@@ -105,7 +105,7 @@ def test_an_untrained_network_with_the_bicubic_skip_returns_pillows_bicubic():
     lr = np.random.default_rng(0).uniform(size=(1, 2, 3, 3)).astype(np.float32)
     net = JASRNet(features=4, blocks=1, stages=1, skip="bicubic", unroll=1)
     silent = jax.tree.map(jnp.zeros_like, drawn(net, lr))
-    sr = net.apply(silent, jnp.asarray(lr)).sr[0]
+    sr = jax.jit(net.apply)(silent, lr).sr[0]
     for channel in range(3):
         pil = Image.fromarray(lr[0, :, :, channel]).resize((24, 16), Image.Resampling.BICUBIC)
         np.testing.assert_allclose(sr[:, :, channel], np.asarray(pil), atol=2e-6)
@@ -157,9 +157,8 @@ def test_every_parameter_of_every_variant_gets_a_gradient(load_config, arg):
         assert set(terms) == VARIANTS[arg]
         return sum(terms.values())
 
-    # Not jitted: the variants share their operations, and each of those compiles once.
     params = jax.tree.map(lambda x: x[None], drawn(net, small)["params"])
-    grads = jax.vmap(jax.grad(loss), axis_name="data")(params)
+    grads = jax.jit(jax.vmap(jax.grad(loss), axis_name="data"))(params)
     for path, grad in jax.tree_util.tree_leaves_with_path(grads):
         name = jax.tree_util.keystr(path)
         stacked = "blocks" in name or "encoder" in name or "features" in name
@@ -304,7 +303,8 @@ def test_predict_and_score_of_every_kind_of_network(load_config, arg, keys):
     net, batch = jasrnet.generator(config), faces(batch=2)
     batch = {k: jnp.asarray(v) for k, v in batch.items()}
     variables = jax.tree.map(lambda x: 0.1 * x, drawn(net, batch["lr"]))
-    found, scores = jasrnet.predict(config, variables, batch["lr"]), jasrnet.score(config, variables, {}, batch)
+    found = jax.jit(functools.partial(jasrnet.predict, config))(variables, batch["lr"])
+    scores = jax.jit(functools.partial(jasrnet.score, config))(variables, {}, batch)
     assert set(found) == keys
     assert found["sr"].shape == (2, 128, 128, 3)
     assert 0 <= found["sr"].min() <= found["sr"].max() <= 1
