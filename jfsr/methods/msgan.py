@@ -33,6 +33,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jfsr import config as configs
 from jfsr import geometry, losses
 from jfsr.frozen import zoo
 from jfsr.methods import Prediction, common
@@ -41,10 +42,10 @@ from jfsr.models.msgan import FeatureDiscriminator, MSGANGenerator, PatchDiscrim
 
 RESOLUTIONS = ("r16", "r32", "r64", "r128", "r256")  # the last with data.hr_size=256
 CONFIG = {
-    "scale": int,
-    "model": {"features": int, "growth": int, "blocks": tuple[int, ...], "widths": tuple[int, ...],
+    "scale": configs.SCALE,
+    "model": {"features": configs.SIZE, "growth": configs.SIZE, "blocks": configs.SIZES, "widths": configs.SIZES,
               "skip": str, "remat": bool, "dtype": str},
-    "disc": {"widths": tuple[int, ...], "feature_norm": str, "strides": dict.fromkeys(RESOLUTIONS, tuple[int, ...])},
+    "disc": {"widths": configs.SIZES, "feature_norm": str, "strides": dict.fromkeys(RESOLUTIONS, tuple[int, ...])},
     "loss": {"adversarial": str, "perceptual_stages": tuple[int, ...], "norm_momentum": float, "norm_clip": str,
              "clip_sr": bool, "stage_one": str, "pose_target": str},
     "stage_weights": dict.fromkeys(RESOLUTIONS, float),
@@ -54,7 +55,7 @@ CONFIG = {
     "warm_start": {"g": str},
     "optim": {"b1": float, "b2": float, "lr_pixel": float, "lr_joint": float, "lr_d": float,
               "drops": tuple[float, ...], "drop": float, "ema": float},
-    "train": {"pixel_steps": int, "joint_steps": int, "guard": bool},
+    "train": {"pixel_steps": configs.STEPS, "joint_steps": configs.STEPS, "guard": bool},
 }  # fmt: skip
 
 # What a config may say; the first is the paper's.
