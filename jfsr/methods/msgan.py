@@ -91,6 +91,7 @@ def stages(config: Any) -> dict[str, int]:
 
 def needed(config: Any) -> tuple[str, ...]:
     """The kinds of frozen networks that some term of this config needs."""
+    _check(config)
     w = config.weights
     if config.train.joint_steps == 0:
         return ()
@@ -286,11 +287,15 @@ def _rate(config: Any, step: Array, stage: str) -> Array:
 
 
 def _check(config: Any) -> None:
-    """ValueError for a choice that the config does not have."""
+    """ValueError for a choice that the config does not have, and for a resolution that the generator does not give."""
     for key, choices in CHOICES.items():
         section, name = key.split(".")
         if config[section][name] not in choices:
             raise ValueError(f"{key} is {config[section][name]!r}; it can be {' or '.join(choices)}")
+    side = config.data.hr_size
+    given = [side >> i for i in range(config.scale.bit_length() - 1)]
+    if unknown := [r for r in config.loss.perceptual_stages if r not in given]:
+        raise ValueError(f"loss.perceptual_stages names {unknown[0]}; this generator gives {sorted(given)}")
 
 
 def _discriminator(config: Any, name: str) -> PatchDiscriminator | FeatureDiscriminator:
