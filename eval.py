@@ -25,7 +25,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from jfsr import config as configs
-from jfsr import files
+from jfsr import console, files
 from jfsr.training import launch
 
 if TYPE_CHECKING:
@@ -118,12 +118,12 @@ class Options:
 
 def main(argv: list[str]) -> None:
     """List, compare, draw or score; what is wrong with the input is one line."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]!r}; see --help")
     # Orbax and TFDS say a lot at INFO and WARNING; --verbosity=0 shows it. What matters here is printed.
     if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.ERROR)
     try:
+        if len(argv) > 1:
+            raise ValueError(f"unexpected argument {argv[1]!r}; see --help")
         check_alone()
         if FLAGS.list:
             list_everything()
@@ -243,8 +243,6 @@ def score(options: Options) -> None:
     for table in tables:
         networks = scoring.networks(options.networks, system, table, opinions=opinions)
         scored = scoring.score(system, networks, table, limit=options.limit, min_images=options.min_images)
-        print(scored.result.markdown())
-
         folder = results
         if not options.out or len(tables) > 1:
             folder /= table.name.replace("/", "_")
@@ -252,6 +250,7 @@ def score(options: Options) -> None:
         made_by = provenance(system, networks)
         pictures = report.write(folder, scored.result, report.pictures(scored), made_by)
         scoring.write(folder, scored, {**made_by, "pictures": pictures})
+        print(scored.result.markdown())
         print(f"{folder}: table.md, summary.json, images.csv, report.html")
 
 
@@ -363,4 +362,5 @@ def provenance(system: System, networks: Networks) -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    console.prepare()
     app.run(main, flags_parser=configs.flags_parser(FLAGS))

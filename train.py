@@ -19,7 +19,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from jfsr import config as configs
-from jfsr import files, methods
+from jfsr import console, files, methods
 from jfsr.training import launch, parallel
 from jfsr.training.cluster import Cluster, StallGuard, visible_gpus
 from jfsr.training.schema import run_schema
@@ -28,7 +28,9 @@ FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "Config file, as FILE.py:variant,key=value,…", lock_config=True)
 flags.DEFINE_string("workdir", None, "Folder for checkpoints, logs and samples; an interrupted run goes on from it.")
 flags.DEFINE_bool("change-config", False, "Go on with another rate, run length, weights or losses, and note it.")
-flags.DEFINE_integer("devices", 0, "CPU devices to make on a host without accelerator; 0 = one per core.")
+flags.DEFINE_integer(
+    "devices", 0, "CPU devices to make where there is no accelerator; 0 = one per core.", lower_bound=0
+)
 flags.DEFINE_string("coordinator", "", "Several processes by hand: HOST:PORT of process 0; docs/cluster.md.")
 flags.DEFINE_integer("processes", 0, "By hand: how many processes there are.", lower_bound=0)
 flags.DEFINE_integer("process", -1, "By hand: number of this process, from 0.")
@@ -248,7 +250,7 @@ def run_main(argv: list[str]) -> None:
     except KeyboardInterrupt:
         print("train.py: interrupted; what was saved before stands", file=sys.stderr)
         sys.exit(130)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, app.UsageError) as error:
         if FLAGS["verbosity"].present and FLAGS.verbosity > 0:
             raise
         print(f"train.py: {error}", file=sys.stderr)
@@ -256,5 +258,6 @@ def run_main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    console.prepare()
     flags.mark_flags_as_required(["config", "workdir"])
     app.run(run_main, flags_parser=configs.flags_parser(FLAGS))

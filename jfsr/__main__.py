@@ -8,13 +8,14 @@ import sys
 import warnings
 from typing import Any
 
-from jfsr import files
+from jfsr import console, files
 
 # A command imports what it needs when it runs, so that `jfsr --help` answers at once.
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; returns 0 if it worked, 2 after one clear line if the input was wrong."""
+    console.prepare()
     args = _parser().parse_args(argv)
     try:
         return args.run(args) or 0
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     degrade.add_argument("-o", "--out", required=True, help="the PNG to write: one row per face, the original first")
     degrade.add_argument("--scale", type=int, choices=(8, 16), default=8, help="128 px / size of the small face")
     degrade.add_argument("--samples", type=int, default=6, help="degraded copies of each face (default 6)")
-    degrade.add_argument("--seed", type=int, default=0, help="seed of the copies (default 0)")
+    degrade.add_argument("--seed", type=_seed, default=0, help="seed of the copies (default 0)")
     degrade.add_argument("--overwrite", action="store_true", help="replace the PNG of an earlier call")
     degrade.set_defaults(run=_degrade)
 
@@ -103,12 +104,26 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--split", default="", help="split (default: the first of the data set)")
     show.add_argument("--crop", default="", help="crop rule (default: the best that the labels allow)")
     show.add_argument("--margin", type=float, default=1.2, help="margin of the crop (default 1.2)")
-    show.add_argument("--count", type=int, default=24, help="number of faces (default 24)")
-    show.add_argument("--seed", type=int, default=0, help="seed that chooses the faces (default 0)")
+    show.add_argument("--count", type=_positive, default=24, help="number of faces (default 24)")
+    show.add_argument("--seed", type=_seed, default=0, help="seed that chooses the faces (default 0)")
     show.add_argument("-o", "--out", required=True, help="the PNG to write")
     show.add_argument("--overwrite", action="store_true", help="replace the PNG of an earlier call")
     show.set_defaults(run=_data_show)
     return parser
+
+
+def _positive(text: str) -> int:
+    """A count of an option."""
+    if not (text.isdecimal() and int(text[:9]) >= 1 and len(text) < 9):
+        raise argparse.ArgumentTypeError(f"{text!r} is no count; give a whole number from 1 on")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    """A seed of an option."""
+    if not (text.isdecimal() and len(text) < 20 and int(text) < 2**63):
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed; give a whole number from 0 to 2**63 - 1")
+    return int(text)
 
 
 # ---- restore, export
@@ -126,7 +141,7 @@ def _restore(args: argparse.Namespace) -> None:
     missing = [str(f) for f in inputs if not f.is_file()]
     if missing:
         raise ValueError(f"no such image: {', '.join(missing)}")
-    pictures = [read_image(f) for f in inputs]  # reads all before writing any
+    pictures = [read_image(f, reduce=True) for f in inputs]  # reads all before writing any
     targets = _targets(inputs, out)
     _refuse_to_replace(targets, inputs, overwrite=args.overwrite)
     restorer = api.load(args.checkpoint, step=_step(args.step))
@@ -315,14 +330,17 @@ def _data_check(args: argparse.Namespace) -> int:
     if not args.source and files.path(args.name).is_dir():
         folder = Folder(args.name, check="decode")
         print(folder.report())
-        return 2 if folder.skipped else 0
+        unusable = checking.unusable(folder)
+        for line in unusable:
+            print(f"  {line}")
+        return 2 if folder.skipped or folder.faults or unusable else 0
     spec = _spec(args.name)
     accounts, absent = checking.check(spec, _official_folder(args, spec))
     for account in accounts:
         print(account.text())
     for split, why in absent.items():
         print(f"{split}: missing ({why.splitlines()[0]})")
-    return 2 if any(account.dropped for account in accounts) else 0
+    return 2 if any(account.dropped or account.incomplete for account in accounts) else 0
 
 
 def _data_boxes(args: argparse.Namespace) -> None:

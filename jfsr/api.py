@@ -8,13 +8,14 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import flax.errors
 import jax
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
 from jfsr import bundle, files, methods
-from jfsr.data.images import read_image, to_rgb
+from jfsr.data.images import read_image, turned
 from jfsr.geometry import HR_SIZE
 from jfsr.training import runs
 
@@ -71,6 +72,12 @@ class Restorer:
         self.method, self.scale, self.sha256 = config.method, config.scale, runs.digest(variables)
         self.hr_size = config.data.get("hr_size", HR_SIZE)
         self._predict = jax.jit(functools.partial(method.predict, config))
+        side = self.hr_size // self.scale
+        try:  # traced here, and not again when it is called
+            jax.eval_shape(self._predict, self.variables, jax.ShapeDtypeStruct((1, side, side, 3), np.float32))
+        except (flax.errors.FlaxError, ValueError, TypeError, KeyError, ZeroDivisionError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+            raise ValueError(f"these parameters do not fit their config ({reason}); export the run again") from error
 
     def __call__(self, images: Picture | Sequence[Picture]) -> UInt8[np.ndarray, "b 128 128 3"]:
         """Restores faces that are already cropped.
@@ -158,8 +165,8 @@ def _pose_network(name: str) -> tuple[Any, Any, Any]:
 
 def _as_uint8(image: Picture) -> np.ndarray:
     if isinstance(image, (str, os.PathLike)):
-        return read_image(files.path(image))
-    array = to_rgb(ImageOps.exif_transpose(image)) if isinstance(image, Image.Image) else np.asarray(image)
+        return read_image(files.path(image), reduce=True)
+    array = turned(image) if isinstance(image, Image.Image) else np.asarray(image)
     if array.ndim != 3 or array.shape[-1] != 3 or not array.size:
         raise ValueError(f"an image is [h, w, 3] RGB, got {list(array.shape)}")
     if array.dtype == np.uint8:

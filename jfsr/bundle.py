@@ -85,7 +85,7 @@ def read_check(bundle: os.PathLike | str) -> dict[str, np.ndarray]:
     try:
         with np.load(file) as arrays:
             return {name: arrays[name] for name in ("lr", "sr")}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, zipfile.BadZipFile) as error:
         raise ValueError(f"{file} holds no test vector ({error}); export the workdir again to get one") from error
 
 

@@ -9,6 +9,7 @@ against it by the same rule, :func:`fits`.
 from __future__ import annotations
 
 import ast
+import dataclasses
 import difflib
 import hashlib
 import json
@@ -17,16 +18,31 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 from ml_collections import ConfigDict
 
 from jfsr import renames
 
 Section = Any  # a ConfigDict or a dict; the first is no Mapping to Python
 
-# name -> type (int, float, bool, str, tuple[int, ...], …), or a nested schema. The name '*' stands for every name that
-# the user chooses; the type dict is a section that another module declares.
+# name -> type (int, float, bool, str, tuple[int, ...], …, or one Within bounds), or a nested schema. The name '*'
+# stands for every name that the user chooses; the type dict is a section that another module declares.
 Schema = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Within:
+    """A number, or a tuple of numbers, from ``low`` to ``high``, both included."""
+
+    kind: Any
+    low: float
+    high: float
+
+
+SIZE, SIZES = Within(int, 1, 4096), Within(tuple[int, ...], 1, 4096)  # of layers; more would fit on no machine
+COUNT = Within(int, 1, 65_536)
+STEPS = Within(int, 0, 10**9)
+SCALE = Within(int, 1, 64)
 
 
 class ConfigError(ValueError):
@@ -79,9 +95,9 @@ def flags_parser(values: flags.FlagValues) -> Callable[[list[str]], list[str]]:
             ours, cause = None, error.__context__
             while cause is not None:  # ml_collections raises a ConfigError again, with the traceback as its text
                 ours, cause = cause if isinstance(cause, ConfigError) else ours, cause.__context__
-            if ours is None:
-                return app.parse_flags_with_usage(argv)  # absl's own message, and its usage
-            print(f"--config: {ours}", file=sys.stderr)
+            # Of absl's own message the first line: below it stands what ml_collections was doing.
+            said = f"--config: {ours}" if ours else f"{str(error).strip().splitlines()[0]}; see --help"
+            print(said, file=sys.stderr)
             sys.exit(2)
 
     return parse_argv
@@ -126,6 +142,9 @@ def fits(value: Any, kind: Any) -> bool:
 
     An int may stand for a float and a list for a tuple; a bool is no int, and NaN is no float.
     """
+    if isinstance(kind, Within):
+        inside = lambda number: kind.low <= number <= kind.high
+        return fits(value, kind.kind) and all(map(inside, value if isinstance(value, (tuple, list)) else (value,)))
     if _is_tuple(kind):
         items = typing.get_args(kind)
         return isinstance(value, (tuple, list)) and all(fits(v, items[0]) for v in value if items)
@@ -167,7 +186,10 @@ def to_json(config: ConfigDict) -> str:
 
 def from_json(text: str) -> ConfigDict:
     """Inverse of :func:`to_json`; lists come back as tuples, keys of earlier versions under their present names."""
-    config = json.loads(text)
+    try:
+        config = json.loads(text)
+    except RecursionError as error:
+        raise ConfigError("its JSON is nested too deep") from error
     return ConfigDict(_tuples(renames.upgrade(config) if isinstance(config, dict) else config))
 
 
@@ -226,6 +248,8 @@ def _kind_of(schema: Any, key: str) -> Any:
 
 
 def _kind_name(kind: Any) -> str:
+    if isinstance(kind, Within):
+        return f"{_kind_name(kind.kind)} from {kind.low:,} to {kind.high:,}"
     items = typing.get_args(kind)
     return f"tuple of {items[0].__name__}" if items else kind.__name__
 
@@ -236,6 +260,7 @@ def _is_tuple(kind: Any) -> bool:
 
 def _cast(value: Any, kind: Any) -> Any:
     """An int that stands for a float becomes one, also in a tuple: the hash must not depend on the spelling."""
+    kind = kind.kind if isinstance(kind, Within) else kind
     if _is_tuple(kind):
         items = typing.get_args(kind)
         return tuple(_cast(v, items[0]) if items else v for v in value)
@@ -268,7 +293,7 @@ def _unquoted(text: str) -> str:
 def _literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return {"true": True, "false": False}.get(text.lower(), text)
 
 

@@ -1,4 +1,7 @@
-"""Files: text is UTF-8, and a file appears complete or not at all; locks; the cache's folder."""
+"""Files: text is UTF-8, and a file appears complete or not at all; locks; the cache's folder.
+
+Names of files that are no UTF-8 survive: their bytes are kept (``surrogateescape``) in what is read and written.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,7 @@ def write_bytes(file: os.PathLike | str, data: bytes) -> None:
 
 def write_text(file: os.PathLike | str, text: str) -> None:
     """Writes a text file as UTF-8, line ends as they are, see :func:`draft`."""
-    write_bytes(file, text.encode("utf-8"))
+    write_bytes(file, text.encode("utf-8", "surrogateescape"))
 
 
 def write_json(file: os.PathLike | str, value: Any) -> None:
@@ -66,8 +69,18 @@ def write_json(file: os.PathLike | str, value: Any) -> None:
 
 
 def read_text(file: os.PathLike | str) -> str:
-    """The text of a UTF-8 file."""
-    return pathlib.Path(file).read_text(encoding="utf-8")
+    """The text of a UTF-8 file, without its byte order mark; every kind of line end becomes a newline."""
+    return pathlib.Path(file).read_text(encoding="utf-8-sig", errors="surrogateescape")
+
+
+def not_utf8(text: str) -> bool:
+    """Whether a text that :func:`read_text` gave was no UTF-8."""
+    return any("\udc80" <= character <= "\udcff" for character in text)
+
+
+def printable(text: str) -> str:
+    """A text for people: bytes that are no UTF-8 as escapes."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def sha256(file: os.PathLike | str) -> str:

@@ -1,23 +1,74 @@
 """Image files as 8-bit RGB arrays, decoded by Pillow.
 
 Every mode that Pillow decodes becomes 8-bit RGB: grey, palette, CMYK, 16 bits (the high byte is kept), alpha (over
-white). EXIF rotation is applied. A file that cannot be a picture of a face is a :class:`~jfsr.data.records.BadRecord`:
-it cannot be decoded, has a side under 8 pixels, has more than 64 million pixels, or has floating-point pixels.
+white). EXIF rotation is applied, unless the caller's labels are of the picture as it is stored. A file that cannot be
+a picture of a face is a :class:`~jfsr.data.records.BadRecord`: it cannot be decoded, has a side under 8 pixels, has
+more than 64 million pixels, or has pixels whose range is unknown (floats, 32 bits, 16 bits of which only 12 are used).
 """
 
 from __future__ import annotations
 
 import io
+import os
 import pathlib
 import warnings
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from jfsr.data.records import BadRecord
 
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+SUFFIXES = {".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+# Pictures that Pillow does not decode by itself.
+FOREIGN = {".arw", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".jxl", ".nef", ".svg"}
+# Of file managers, NAS systems and archives: previews, or what was deleted. Hidden folders (.NAME) are left out anyway.
+SYSTEM = {"@eadir", "#recycle", "$recycle.bin", "__macosx", "lost+found", "system volume information"}
 MIN_SIDE, MAX_PIXELS = 8, 64_000_000
+
+
+class Found(NamedTuple):
+    """The images of a folder tree, sorted by their paths, and what was not looked at, for people."""
+
+    files: list[pathlib.Path]
+    notes: list[str]
+
+
+def find_images(root: pathlib.Path) -> Found:
+    """The image files of a folder tree.
+
+    Hidden and system folders and hidden files are left out. Links to folders are followed, but no folder is read twice.
+    """
+    out: list[pathlib.Path] = []
+    left_out, links, foreign = 0, 0, 0
+    seen = {os.path.realpath(root)}
+    for folder, below, names in os.walk(root, followlinks=True):
+        kept = []
+        for name in sorted(below):
+            path = os.path.join(folder, name)
+            if name.startswith(".") or name.lower() in SYSTEM:
+                left_out += 1
+            elif (real := os.path.realpath(path)) in seen:
+                links += 1
+            else:
+                seen.add(real)
+                kept.append(name)
+        below[:] = kept
+        for name in names:
+            suffix = os.path.splitext(name)[1].lower()
+            foreign += suffix in FOREIGN
+            if suffix in SUFFIXES and not name.startswith(".") and os.path.isfile(os.path.join(folder, name)):
+                out.append(pathlib.Path(folder, name))
+    notes = []
+    if left_out:
+        notes.append(f"{left_out} hidden or system folders are not looked into")
+    if links:
+        notes.append(f"{links} links lead to folders that were read already")
+    if foreign:
+        notes.append(
+            f"{foreign} files are {', '.join(sorted(FOREIGN))}, which are not read: convert them to PNG or JPEG"
+        )
+    return Found(sorted(out), notes)
 
 
 def read_size(path: pathlib.Path) -> tuple[int, int]:
@@ -32,29 +83,68 @@ def read_size(path: pathlib.Path) -> tuple[int, int]:
         raise _bad(path, error, empty=path.stat().st_size == 0) from error
 
 
-def read_image(path: pathlib.Path) -> np.ndarray:
-    """8-bit RGB [h, w, 3] of an image file; BadRecord if it cannot be decoded."""
+def read_image(path: pathlib.Path, *, upright: bool = True, reduce: bool = False) -> np.ndarray:
+    """8-bit RGB [h, w, 3] of an image file; BadRecord if it cannot be decoded.
+
+    Args:
+      path: of the file.
+      upright: turn it as its EXIF orientation says.
+      reduce: a JPEG that is too large is decoded at a half, a quarter or an eighth of its size, by its own blocks.
+    """
     try:
-        return decode_image(path.read_bytes(), str(path))
+        return decode_image(path.read_bytes(), str(path), upright=upright, reduce=reduce)
     except OSError as error:
         raise BadRecord(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def decode_image(data: bytes, name: str) -> np.ndarray:
+def decode_image(data: bytes, name: str, *, upright: bool = True, reduce: bool = False) -> np.ndarray:
     """8-bit RGB [h, w, 3] from the bytes of an image file; BadRecord, with the name, if they cannot be decoded."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
+            warnings.simplefilter("ignore")  # Pillow's own limit is above ours
+            width, height = image.size
+            fits = [n for n in (2, 4, 8) if width * height <= MAX_PIXELS * n * n]
+            if reduce and width * height > MAX_PIXELS and fits and image.format == "JPEG":
+                image.draft("RGB", (width // fits[0], height // fits[0]))
             _check(name, image)
             image.load()
-            return to_rgb(ImageOps.exif_transpose(image))
+            return turned(image) if upright else to_rgb(image)
     except Exception as error:  # broken data can make the decoders raise nearly anything: struct.error, zlib.error, …
         raise _bad(name, error, empty=not data) from error
+
+
+ORIENTATION = 0x0112
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def turned(image: Image.Image) -> np.ndarray:
+    """8-bit RGB [h, w, 3] of a Pillow image, turned as its EXIF orientation says; a damaged EXIF says nothing.
+
+    ``ImageOps.exif_transpose`` also writes the EXIF anew, which fails on a good photograph with one malformed tag.
+    """
+    try:
+        turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
+    except Exception:
+        turn = None
+    return to_rgb(image if turn is None else image.transpose(turn))
 
 
 def to_rgb(image: Image.Image) -> np.ndarray:
     """8-bit RGB [h, w, 3] of a Pillow image in any mode, see the module; EXIF rotation is not applied."""
     if image.mode.startswith("I"):  # 16 bits, or 32 bits that hold 16: keep the high byte
         wide = np.asarray(image).astype(np.int64)
+        if wide.max(initial=0) > 65535 or 0 < wide.max(initial=0) < 4096:
+            raise BadRecord(
+                f"values from {wide.min()} to {wide.max()}, which are not those of 16 bits; convert it to 8 bits"
+            )
         grey = (np.clip(wide, 0, 65535) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=-1)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
@@ -76,7 +166,7 @@ def _check(path: pathlib.Path | str, image: Image.Image) -> None:
 
 def _bad(path: pathlib.Path | str, error: Exception, *, empty: bool) -> BadRecord:
     if isinstance(error, BadRecord):
-        return error
+        return error if str(path) in str(error) else BadRecord(f"{path}: {error}")
     if empty:
         return BadRecord(f"{path}: empty file")
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):

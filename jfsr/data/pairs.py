@@ -10,6 +10,7 @@ line and one line per pair::
 
 from __future__ import annotations
 
+import itertools
 import os
 import pathlib
 from collections.abc import Callable, Hashable
@@ -19,9 +20,9 @@ import numpy as np
 from absl import logging
 from jaxtyping import Bool, Int
 
-from jfsr.data.csvfile import image_name, read_csv
+from jfsr.data.csvfile import Names, find, read_csv
 from jfsr.data.datasets.labels import read_labels
-from jfsr.data.images import SUFFIXES
+from jfsr.data.images import find_images
 
 COLUMNS = ("file_a", "file_b", "same")
 
@@ -54,13 +55,9 @@ def read_pairs_csv(file: os.PathLike | str, *, count: int = 10) -> list[Pair]:
     file = pathlib.Path(file)
     if not file.is_file():
         raise ValueError(f"no file {file}; it lists the pairs: {','.join(COLUMNS)}[,fold]")
-    images = {
-        p.relative_to(file.parent).as_posix()
-        for p in file.parent.rglob("*")
-        if p.suffix.lower() in SUFFIXES and p.is_file()
-    }
-    labels = file.parent / "labels.csv"
-    rows = read_labels(labels, images) if labels.exists() else {}
+    images = {p.relative_to(file.parent).as_posix() for p in find_images(file.parent).files}
+    labels = find(file.parent, "labels.csv")
+    rows = read_labels(labels, images)[0] if labels.exists() else {}
     person = {name: row["identity"] for name, row in rows.items() if row["identity"]}
     pairs = _read(file, images, person)
     if len(pairs) < 2:
@@ -90,6 +87,19 @@ def deal(pairs: list[Pair], person: Callable[[str], Hashable], *, count: int = 1
     a, b = np.array([[number[person(pair.a)], number[person(pair.b)]] for pair in pairs]).T
     fold = folds(a, b, np.array([pair.same for pair in pairs]), count=min(count, len(pairs)))
     return [pair._replace(fold=int(f)) for pair, f in zip(pairs, fold, strict=True)], shared(a, b, fold)
+
+
+def evenly(pairs: list[Pair], count: int) -> list[Pair]:
+    """At most ``count`` of the pairs, as evenly as it goes over the folds and over same and different; in their order.
+
+    Official lists are sorted by fold: the first thousand would be one fold, and half of them of one kind.
+    """
+    groups: dict[tuple[int, bool], list[int]] = {}
+    for index, pair in enumerate(pairs):
+        groups.setdefault((pair.fold, pair.same), []).append(index)
+    rounds = itertools.zip_longest(*(groups[key] for key in sorted(groups)))
+    taken = list(itertools.islice((i for each in rounds for i in each if i is not None), count))
+    return [pairs[i] for i in sorted(taken)]
 
 
 def folds(
@@ -154,6 +164,7 @@ def _read(file: pathlib.Path, images: set[str], person: dict[str, str]) -> list[
     out: list[Pair] = []
     lines: dict[frozenset[str], int] = {}
     header, rows = read_csv(file)
+    names = Names(images)
     missing = [c for c in COLUMNS if c not in header]
     unknown = [h for h in header if h not in (*COLUMNS, "fold") or header.count(h) > 1]
     if missing or unknown:
@@ -162,10 +173,7 @@ def _read(file: pathlib.Path, images: set[str], person: dict[str, str]) -> list[
     for line, row in rows:
         where = f"{file}, line {line}"
         cells = {key: value.strip() for key, value in row.items()}
-        a, b = (image_name(cells[c]) for c in COLUMNS[:2])
-        for name in (a, b):
-            if name not in images:
-                raise ValueError(f"{where}: no image {name!r} in the folder; remove the line or add the image")
+        a, b = (names.find(cells[c], where) for c in COLUMNS[:2])
         if a == b:
             raise ValueError(f"{where}: {a!r} is paired with itself; remove the line")
         first = lines.setdefault(frozenset((a, b)), line)

@@ -70,7 +70,7 @@ def open_source(source: Any, *, upright: bool = False, low: int = 0, size: int =
       ValueError: the data set is unknown, its folder is missing or not named, or its files have a fault.
     """
     pictures = with_boxes(open_pictures(source.dataset, source.dir, source.split), source, rule=source.crop)
-    if pictures.skipped:
+    if pictures.skipped or (isinstance(pictures, folder.Folder) and (pictures.faults or pictures.notes)):
         logging.warning("%s", pictures.report())
     if upright:
         pictures = misalign.Upright(pictures)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from jfsr import files
 from jfsr.data import misalign
-from jfsr.data.images import SUFFIXES, read_image
+from jfsr.data.images import find_images, read_image
 from jfsr.data.operators import OPERATORS
 from jfsr.data.records import Record, Source
 from jfsr.metrics import from_8bit, to_8bit
@@ -151,7 +151,8 @@ class FromFolder:
         if not self.root.is_dir():
             raise ValueError(f"--images={dir} is no folder; it holds one restored image for each face")
         self.files: dict[str, list[pathlib.Path]] = {}
-        for path in sorted(p for p in self.root.rglob("*") if p.suffix.lower() in SUFFIXES):
+        self.given: dict[pathlib.Path, str] = {}  # to which face
+        for path in find_images(self.root).files:
             relative = path.relative_to(self.root).with_suffix("").as_posix()
             for key in dict.fromkeys((relative, path.stem)):
                 self.files.setdefault(key, []).append(path)
@@ -169,6 +170,11 @@ class FromFolder:
         if len(found) != 1:
             why = "no image" if not found else f"{len(found)} images ({found[0]}, {found[1]}, …)"
             raise ValueError(f"{self.root}: {why} for the face {name!r}; name each after its face")
+        if (other := self.given.setdefault(found[0], name)) != name:
+            raise ValueError(
+                f"{found[0]} would be the image of two faces, {other!r} and {name!r}; name each after its face, with "
+                "its folders"
+            )
         image = read_image(found[0])
         if image.shape[:2] != (size, size):
             raise ValueError(f"{found[0]} is {image.shape[1]}×{image.shape[0]}; restored faces are {size}×{size}")

@@ -125,7 +125,7 @@ def read_torch(file: os.PathLike | str) -> dict[str, np.ndarray]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they concern files that are refused below
             loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, UnicodeDecodeError, AttributeError) as error:
+    except Exception as error:  # damaged data makes the unpickler raise nearly anything
         # The reason alone: PyTorch's message also advises to read the file unsafely.
         text = " ".join(str(error).rpartition("WeightsUnpickler error:")[2].split())
         reason = re.split(r"\. | Please | Check the ", text)[0][:200] or "it is empty"
@@ -136,7 +136,11 @@ def read_torch(file: os.PathLike | str) -> dict[str, np.ndarray]:
                 "the program that made it"
             )
         raise WeightsError(f"{file} is no file of plain PyTorch tensors ({reason}); {advice}") from error
+    opened: list[int] = []  # a dict may contain itself
     while isinstance(loaded, dict) and (inner := [w for w in WRAPPERS if isinstance(loaded.get(w), dict)]):
+        if id(loaded) in opened:
+            raise WeightsError(f"{file} holds a dict that contains itself; save the model's state_dict()")
+        opened.append(id(loaded))
         loaded = loaded[inner[0]]
     if not isinstance(loaded, dict) or not loaded:
         raise WeightsError(f"{file} holds no state dict, but a {type(loaded).__name__}; save the model's state_dict()")
@@ -144,6 +148,12 @@ def read_torch(file: os.PathLike | str) -> dict[str, np.ndarray]:
     if others:
         raise WeightsError(
             f"{file} holds other things than tensors: {trees.shorten(others)}; save the model's state_dict() alone"
+        )
+    plain = lambda x: x.layout == torch.strided and not x.is_meta and not x.is_quantized and not x.is_complex()
+    if others := [str(key) for key, value in loaded.items() if not plain(value)]:
+        raise WeightsError(
+            f"{file} holds tensors that are sparse, quantised, complex or without data: {trees.shorten(others)}; save "
+            "the state_dict() of the float model"
         )
     if all(str(key).startswith("module.") for key in loaded):
         loaded = {str(key).removeprefix("module."): value for key, value in loaded.items()}

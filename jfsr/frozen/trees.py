@@ -30,13 +30,17 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    """Inverse of :func:`flatten`."""
+    """Inverse of :func:`flatten`; WeightsError where a name is an array and a folder of arrays at once."""
     tree: dict[str, Any] = {}
     for path, value in leaves.items():
         *folders, last = path.split("/")
         node = tree
         for folder in folders:
             node = node.setdefault(folder, {})
+            if not isinstance(node, dict):
+                raise WeightsError(f"{path!r} stands below an array")
+        if last in node:
+            raise WeightsError(f"{path!r} is an array, and others stand below it")
         node[last] = value
     return tree
 
@@ -70,7 +74,10 @@ def load_tree(file: os.PathLike | str) -> tuple[dict[str, Any], dict[str, str]]:
     except SafetensorError as error:
         raise WeightsError(f"{file} is damaged ({error}); remove it and make it again") from error
     widen = lambda x: x.astype(np.float32) if np.issubdtype(x.dtype, np.floating) else x
-    return unflatten({name: widen(value) for name, value in leaves.items()}), metadata
+    try:
+        return unflatten({name: widen(value) for name, value in leaves.items()}), metadata
+    except WeightsError as error:
+        raise WeightsError(f"{file} is damaged ({error}); remove it and make it again") from error
 
 
 def read_metadata(file: os.PathLike | str) -> dict[str, str]:

@@ -21,17 +21,18 @@ import optax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from jfsr import config as configs
 from jfsr.frozen import zoo
 from jfsr.methods import common
 from jfsr.methods.common import AXIS, State
 from jfsr.methods.pose import enlarged, warm_cosine
 
 CONFIG = {
-    "scales": tuple[int, ...],
-    "model": {"widths": tuple[int, ...]},
+    "scales": configs.Within(tuple[int, ...], 1, 64),
+    "model": {"widths": configs.SIZES},
     "frozen": {"pose": str},
     "optim": {"b1": float, "b2": float, "lr": float, "warmup": float, "weight_decay": float, "ema": float},
-    "train": {"steps": int, "guard": bool},
+    "train": {"steps": configs.STEPS, "guard": bool},
 }
 
 

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jfsr import config as configs
 from jfsr import losses
 from jfsr.frozen import zoo
 from jfsr.methods import Prediction, common
@@ -29,14 +30,14 @@ from jfsr.methods.common import AXIS, State
 from jfsr.models.iafsr import Discriminator, SRResNet
 
 CONFIG = {
-    "scale": int,
-    "model": {"features": int, "blocks": int, "kernel": int, "skip": str, "dtype": str},
-    "disc": {"widths": tuple[int, ...], "hidden": int},
+    "scale": configs.SCALE,
+    "model": {"features": configs.SIZE, "blocks": configs.SIZE, "kernel": configs.SIZE, "skip": str, "dtype": str},
+    "disc": {"widths": configs.SIZES, "hidden": configs.SIZE},
     "loss": {"adversarial": str, "clip_sr": bool},
     "weights": dict.fromkeys(("pixel", "cosine", "magnitude", "euclid", "adv"), float),
     "frozen": {"identity": str},
     "optim": {"b1": float, "b2": float, "lr_pixel": float, "lr_joint": float, "lr_d": float, "ema": float},
-    "train": {"pixel_steps": int, "joint_steps": int, "guard": bool},
+    "train": {"pixel_steps": configs.STEPS, "joint_steps": configs.STEPS, "guard": bool},
 }
 
 IDENTITY_TERMS = ("cosine", "magnitude", "euclid")

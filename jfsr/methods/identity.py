@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jfsr import config as configs
 from jfsr.data import people, pipeline
 from jfsr.frozen import zoo
 from jfsr.methods import common
@@ -21,12 +22,12 @@ from jfsr.methods.common import AXIS, Net, State
 from jfsr.methods.pose import warm_cosine
 
 CONFIG = {
-    "model": {"name": str, "people": tuple[int, ...]},
+    "model": {"name": str, "people": configs.Within(tuple[int, ...], 0, 10**7)},
     "warm_start": {"g": str},
     "loss": {"margin": float, "sharpness": float},
     "optim": {"b1": float, "b2": float, "lr": float, "warmup": float, "weight_decay": float, "ema": float,
               "head_rate": float},
-    "train": {"steps": int, "guard": bool},
+    "train": {"steps": configs.STEPS, "guard": bool},
 }  # fmt: skip
 
 # Any network of the zoo, if it is the one that the config names.

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
+from jfsr import config as configs
 from jfsr import geometry, losses
 from jfsr.data import heatmaps
 from jfsr.data.records import LANDMARKS
@@ -30,15 +31,14 @@ from jfsr.methods.common import AXIS, State
 from jfsr.models.jasrnet import DOWN, JASRNet, Output, enlarge
 
 CONFIG = {
-    "scale": int,
-    "model": {"features": int, "blocks": int, "stages": int, "landmarks": int, "fusion": str, "long_skip": bool,
-              "heads": str,
-              "skip": str, "init_std": float, "dtype": str},
+    "scale": configs.SCALE,
+    "model": {"features": configs.SIZE, "blocks": configs.SIZE, "stages": configs.SIZE, "landmarks": configs.SIZE,
+              "fusion": str, "long_skip": bool, "heads": str, "skip": str, "init_std": float, "dtype": str},
     "heatmap": {"sigma_px": float, "floor": float},
     "weights": {"pixel": float, "heatmap": float},
     "optim": {"b1": float, "b2": float, "lr": float, "drops": tuple[float, ...], "drop": float,
               "weight_decay": float, "ema": float},
-    "train": {"steps": int, "guard": bool},
+    "train": {"steps": configs.STEPS, "guard": bool},
     "data": {"rotate_deg": float},
 }  # fmt: skip
 

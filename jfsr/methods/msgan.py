@@ -33,6 +33,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jfsr import config as configs
 from jfsr import geometry, losses
 from jfsr.frozen import zoo
 from jfsr.methods import Prediction, common
@@ -41,10 +42,10 @@ from jfsr.models.msgan import FeatureDiscriminator, MSGANGenerator, PatchDiscrim
 
 RESOLUTIONS = ("r16", "r32", "r64", "r128", "r256")  # the last with data.hr_size=256
 CONFIG = {
-    "scale": int,
-    "model": {"features": int, "growth": int, "blocks": tuple[int, ...], "widths": tuple[int, ...],
+    "scale": configs.SCALE,
+    "model": {"features": configs.SIZE, "growth": configs.SIZE, "blocks": configs.SIZES, "widths": configs.SIZES,
               "skip": str, "remat": bool, "dtype": str},
-    "disc": {"widths": tuple[int, ...], "feature_norm": str, "strides": dict.fromkeys(RESOLUTIONS, tuple[int, ...])},
+    "disc": {"widths": configs.SIZES, "feature_norm": str, "strides": dict.fromkeys(RESOLUTIONS, tuple[int, ...])},
     "loss": {"adversarial": str, "perceptual_stages": tuple[int, ...], "norm_momentum": float, "norm_clip": str,
              "clip_sr": bool, "stage_one": str, "pose_target": str},
     "stage_weights": dict.fromkeys(RESOLUTIONS, float),
@@ -54,7 +55,7 @@ CONFIG = {
     "warm_start": {"g": str},
     "optim": {"b1": float, "b2": float, "lr_pixel": float, "lr_joint": float, "lr_d": float,
               "drops": tuple[float, ...], "drop": float, "ema": float},
-    "train": {"pixel_steps": int, "joint_steps": int, "guard": bool},
+    "train": {"pixel_steps": configs.STEPS, "joint_steps": configs.STEPS, "guard": bool},
 }  # fmt: skip
 
 # What a config may say; the first is the paper's.
@@ -90,6 +91,7 @@ def stages(config: Any) -> dict[str, int]:
 
 def needed(config: Any) -> tuple[str, ...]:
     """The kinds of frozen networks that some term of this config needs."""
+    _check(config)
     w = config.weights
     if config.train.joint_steps == 0:
         return ()
@@ -285,11 +287,15 @@ def _rate(config: Any, step: Array, stage: str) -> Array:
 
 
 def _check(config: Any) -> None:
-    """ValueError for a choice that the config does not have."""
+    """ValueError for a choice that the config does not have, and for a resolution that the generator does not give."""
     for key, choices in CHOICES.items():
         section, name = key.split(".")
         if config[section][name] not in choices:
             raise ValueError(f"{key} is {config[section][name]!r}; it can be {' or '.join(choices)}")
+    side = config.data.hr_size
+    given = [side >> i for i in range(config.scale.bit_length() - 1)]
+    if unknown := [r for r in config.loss.perceptual_stages if r not in given]:
+        raise ValueError(f"loss.perceptual_stages names {unknown[0]}; this generator gives {sorted(given)}")
 
 
 def _discriminator(config: Any, name: str) -> PatchDiscriminator | FeatureDiscriminator:

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
+from jfsr import config as configs
 from jfsr.data import heatmaps, misalign
 from jfsr.data.records import LANDMARKS
 from jfsr.frozen import zoo
@@ -31,16 +32,16 @@ from jfsr.methods.common import AXIS, State
 from jfsr.models.mtun import SCALE, MTUNDiscriminator, MTUNGenerator
 
 CONFIG = {
-    "scale": int,
-    "model": {"widths": tuple[int, ...], "autoencoder": bool, "stn_at": int, "heb_at": int, "stacks": int,
-              "heb_features": int, "skip_connection": str, "skip": str, "dtype": str},
-    "disc": {"widths": tuple[int, ...]},
+    "scale": configs.SCALE,
+    "model": {"widths": configs.SIZES, "autoencoder": bool, "stn_at": int, "heb_at": int, "stacks": configs.SIZE,
+              "heb_features": configs.SIZE, "skip_connection": str, "skip": str, "dtype": str},
+    "disc": {"widths": configs.SIZES},
     "loss": {"adversarial": str, "clip_sr": bool},
     "heatmap": {"sigma_px": float},
     "weights": {"pixel": float, "perceptual": float, "adv": float, "heatmap": float},
     "frozen": {"features": str},
     "optim": {"rms_decay": float, "lr": float, "lr_decay": float, "lr_decay_every": int, "ema": float},
-    "train": {"steps": int, "guard": bool},
+    "train": {"steps": configs.STEPS, "guard": bool},
     "data": {"misalign": misalign.CONFIG},
 }  # fmt: skip
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jfsr import config as configs
 from jfsr import geometry, losses
 from jfsr.data import degrade
 from jfsr.frozen import zoo
@@ -21,11 +22,11 @@ from jfsr.methods import common
 from jfsr.methods.common import AXIS, State
 
 CONFIG = {
-    "scale": int,
+    "scale": configs.SCALE,
     "model": {"name": str},
     "weights": {"pose_mse": float, "smooth": float},
     "optim": {"b1": float, "b2": float, "lr": float, "warmup": float, "weight_decay": float, "ema": float},
-    "train": {"steps": int, "guard": bool},
+    "train": {"steps": configs.STEPS, "guard": bool},
 }
 
 

@@ -129,7 +129,8 @@ class Protocol:
         out = dataclasses.asdict(self)
         for name in ("name", "title", "paper", "extra", "residual", "networks", "note", "faces", "relative"):
             del out[name]
-        for name in ("dir", *evals.kinds()):
+        out["dir"] = ""  # a folder, a link to it and the set that was built of it are one protocol
+        for name in evals.kinds():
             out[name] = pathlib.Path(out[name]).name
         # The ids of results that are out there stay as they are: the data set under its first name, and no new key
         # where its value says what was always so.
@@ -176,7 +177,8 @@ def named(name: str) -> list[str]:
 
 def different(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """The fields in which two protocols differ, as :meth:`Protocol.fields` gives them: scores are not comparable."""
-    return {key: (a.get(key), b.get(key)) for key in sorted({*a, *b}) if a.get(key) != b.get(key)}
+    # Earlier versions noted the folder's name.
+    return {key: (a.get(key), b.get(key)) for key in sorted({*a, *b} - {"dir"}) if a.get(key) != b.get(key)}
 
 
 # DEVIATES: MTUN prints no ranges for its random rotation, translation and scale.

@@ -229,6 +229,14 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any], *, names: tuple[str, str
         raise ValueError(
             f"{names[0]} and {names[1]} were not scored in the same way, so their numbers do not compare:\n  {said}"
         )
+    sets = [x.get("faces", {}) for x in (a, b)]
+    if all(sets) and sets[0] != sets[1]:
+        counts = [f"{x['count']:,}" for x in sets]
+        what = f"{counts[0]} and {counts[1]} of them" if counts[0] != counts[1] else f"{counts[0]} each, but others"
+        raise ValueError(
+            f"{names[0]} and {names[1]} did not score the same faces or pairs ({what}), so their numbers do not "
+            "compare: score both without --limit, on the same set"
+        )
     keys = [key for key in every_column() if any(key in s for x in (a, b) for s in x["scores"].values())]
     body = []
     for row in sorted({*a["scores"], *b["scores"]}, key=row_order):

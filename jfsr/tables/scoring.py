@@ -7,7 +7,9 @@ reads them. The faces of a table are the user's folder, or what ``jfsr data buil
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
+import json
 import pathlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,9 +23,10 @@ from jfsr import config, evals, files
 from jfsr.data import boxes, datasets, pipeline
 from jfsr.data.boxes import Boxed
 from jfsr.data.crops import Cropped
+from jfsr.data.csvfile import find
 from jfsr.data.datasets import building
 from jfsr.data.operators import NATIVE
-from jfsr.data.pairs import Pair, read_pairs_csv
+from jfsr.data.pairs import Pair, evenly, read_pairs_csv
 from jfsr.evals import Context, faces, gallery
 from jfsr.evals.faces import Faces, Line
 from jfsr.evals.gallery import Roles
@@ -291,6 +294,9 @@ def restored(system: System, data: Data) -> Iterator[Faces]:
 # ---- Tables
 
 
+WHICH = ("name", "a", "b", "same")  # what of a line says which face, pair or probe it is of
+
+
 @dataclasses.dataclass
 class Scored:
     """A table's result, and what pictures of it are drawn from.
@@ -309,6 +315,12 @@ class Scored:
     system: System
     programs: Mapping[str, Callable[..., Any]]
 
+    def identified(self) -> dict[str, Any]:
+        """How many faces, pairs or probes were scored, and a digest of which: a part is not comparable to the whole."""
+        rows = [line for line in self.lines if line["row"] == summary.subject_row(self.lines)]
+        names = sorted(json.dumps({k: v for k, v in line.items() if k in WHICH}, sort_keys=True) for line in rows)
+        return {"count": len(names), "sha256": hashlib.sha256("\n".join(names).encode()).hexdigest()}
+
     def faces_at(self, positions: Sequence[int]) -> list[Faces]:
         """Some faces restored once more, by their positions: for pictures, rather than keeping all in memory."""
         source = faces.Pick(self.data.source, positions)
@@ -322,7 +334,8 @@ def score(system: System, networks: Networks, protocol: Protocol, *, limit: int 
       system: restores the faces.
       networks: read them.
       protocol: what is scored and how; its scale and its networks' names are those of the system and the networks.
-      limit: only the first so many faces, or pairs; 0 = all. Identification takes no limit.
+      limit: only the first so many faces, or so many pairs, evenly over the folds; 0 = all. Identification takes no
+        limit.
       min_images: people with more faces than this take part in an identification.
 
     Raises:
@@ -384,6 +397,7 @@ def write(folder: pathlib.Path, scored: Scored, record: Mapping[str, Any]) -> No
         "protocol": result.protocol,
         "protocol_id": protocol.digest(),
         "protocol_fields": protocol.fields(),
+        "faces": scored.identified(),
         **record,
         "scores": scores,
         "gap_closed_percent": summary.gap_closed(result.summary),
@@ -443,8 +457,8 @@ def _select(protocol: Protocol, *, limit: int, min_images: int) -> tuple[Data, S
         return open_data(protocol, limit=limit), (), None
     data = open_data(protocol)
     pictures = data.all_faces.source
-    pairs = read_pairs_csv(pictures.root / "pairs.csv") if protocol.dataset == "folder" else pictures.pairs()
-    pairs = pairs[:limit] if limit else pairs
+    pairs = read_pairs_csv(find(pictures.root, "pairs.csv")) if protocol.dataset == "folder" else pictures.pairs()
+    pairs = evenly(pairs, limit) if limit else pairs
     wanted = {name for pair in pairs for name in (pair.a, pair.b)}
     indices = [index for index in data.source.indices if pictures.name_of(index) in wanted]
     return dataclasses.replace(data, source=faces.Pick(data.all_faces, indices)), pairs, None

@@ -34,6 +34,7 @@ from ml_collections import ConfigDict
 from jfsr import config as configs
 from jfsr import files
 from jfsr.frozen.trees import load_tree
+from jfsr.training.schema import run_schema
 
 CONFIG = "config.json"
 CHANGES = "changes.jsonl"
@@ -66,6 +67,7 @@ def read_config(path: os.PathLike | str) -> ConfigDict:
         config = configs.from_json(files.read_text(file))
         if not isinstance(config.get("method"), str):
             raise ValueError("it names no method")
+        configs.validate(config, run_schema(config.method))
     except (ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{file} is no config of jfsr ({error}); restore the file, or train again") from error
     return config
@@ -93,6 +95,8 @@ def load_variables(
         raise ValueError(f"{path} is no folder; give a workdir of train.py or a bundle of 'jfsr export'")
     if is_bundle(path):
         variables, note = load_tree(path / PARAMS)
+        if not isinstance(variables.get("params"), dict):
+            raise ValueError(f"{path / PARAMS} holds no parameters; export the run again")
         if note.get("sha256") != digest(variables):
             raise ValueError(f"{path / PARAMS} does not hold the parameters that were exported; copy the bundle again")
         return variables, None

@@ -9,18 +9,18 @@ from __future__ import annotations
 from typing import Any
 
 from jfsr import methods
-from jfsr.config import merge
+from jfsr.config import COUNT, STEPS, Within, merge
 from jfsr.data import pipeline
 
 # What the training loop itself reads (train.py, and checkpoint and validation beside it).
 LOOP = {
     "method": str,
-    "seed": int,
+    "seed": Within(int, 0, 2**31 - 1),  # of NumPy, JAX and tf.data
     "parallel": str,
-    "train": {"batch": int, "max_bad_run": int},
-    "log": {"every": int, "samples_every": int, "samples": int, "val_every": int},
-    "val": {"source": dict, "limit": int, "batch": int},
-    "checkpoint": {"every": int, "keep": int, "best": str, "mode": str},
+    "train": {"batch": COUNT, "max_bad_run": COUNT},
+    "log": {"every": STEPS, "samples_every": STEPS, "samples": STEPS, "val_every": STEPS},
+    "val": {"source": dict, "limit": STEPS, "batch": COUNT},
+    "checkpoint": {"every": STEPS, "keep": COUNT, "best": str, "mode": str},
 }
 
 

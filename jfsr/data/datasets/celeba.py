@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from jfsr import files
 from jfsr.data.datasets.official import Entry, Official, Split
 from jfsr.data.images import read_size
 from jfsr.data.records import BadRecord
@@ -138,7 +139,7 @@ def read_table(
       ValueError: another header, a malformed line or a name given twice; names the line.
     """
     comma = file.suffix == ".csv"
-    lines = file.read_text(encoding="utf-8-sig").splitlines()
+    lines = files.read_text(file).splitlines()
     first = 1 if comma else 0 if len(columns) == 1 else 2
     header = lines[first - 1].replace(",", " ").split() if 0 < first <= len(lines) else []
     if first and header[-len(columns) :] != list(columns):

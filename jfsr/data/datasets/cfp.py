@@ -93,7 +93,7 @@ def pairs(root: os.PathLike | str, kind: str = "FP") -> list[Pair]:
 
 
 def _lines(file: pathlib.Path, separator: str | None) -> list[tuple[int, list[str]]]:
-    lines = file.read_text(encoding="utf-8").splitlines()
+    lines = files.read_text(file).splitlines()
     return [(number, line.split(separator)) for number, line in enumerate(lines, 1) if line.strip()]
 
 

@@ -22,9 +22,12 @@ import numpy as np
 from tqdm import tqdm
 
 from jfsr import files, geometry
+from jfsr.data.crops import crop_record
+from jfsr.data.datasets.folder import Folder
 from jfsr.data.datasets.official import Entry, Official, read, scan
 from jfsr.data.records import BadRecord
 
+MISSING = ("no picture ", "no such picture", "cannot be read (No such file")  # how rules of an absent picture begin
 CHUNK = 64  # entries that one thread reads at a time
 
 
@@ -49,6 +52,16 @@ class Account:
     notes: list[str]
 
     @property
+    def present(self) -> int:
+        """Number of faces whose picture is there."""
+        return self.found - sum(rule.startswith(MISSING) for _, rule in self.dropped)
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether far too little of the set is here: a tenth of its pictures or more is missing."""
+        return self.present < 0.9 * (self.expected or self.found)
+
+    @property
     def kept(self) -> int:
         """Number of faces that can be used."""
         return self.found - len(self.dropped)
@@ -58,7 +71,7 @@ class Account:
         match = ""
         if self.expected:
             match = f"; the complete set has {self.expected:,}: " + (
-                "matched" if self.found == self.expected else "NOT matched"
+                "matched" if self.present == self.found == self.expected else f"NOT matched, {self.present:,} are here"
             )
         lines = [f"{self.split}: found {self.found:,}, kept {self.kept:,}, dropped {len(self.dropped):,}{match}"]
         for what, faces in (("dropped", self.dropped), ("kept", self.remarks)):
@@ -153,6 +166,29 @@ def _examine(spec: Official, root: pathlib.Path, chunk: list[Entry]) -> list[Fin
         pose = record["pose_deg"]
         if np.isfinite(pose).all() and not geometry.pose_in_range(pose[None]).all():
             out.append((entry.name, "an angle beyond ±99°, which no pose score counts", True))
+    return out
+
+
+def unusable(folder: Folder) -> list[str]:
+    """What training with a folder's landmarks would meet: points outside their picture, crops that they do not give."""
+    out = []
+    for index in range(len(folder)):
+        name = folder.name_of(index)
+        if name not in folder.labels or not len(folder.labels[name]["landmarks"]):
+            continue
+        record = folder[index]
+        points, (height, width) = record["landmarks5_px"], record["image"].shape[:2]
+        points = record["landmarks_px"] if np.isfinite(record["landmarks_px"]).any() else points
+        known = points[np.isfinite(points).all(-1)]
+        outside = ((known < 0) | (known > [width - 1, height - 1])).any(-1)
+        if outside.any():
+            amount = "every landmark lies" if outside.all() else f"{outside.sum()} of {len(known)} landmarks lie"
+            out.append(f"{name}: {amount} outside the picture of {width}×{height}; are they of another size of it?")
+        elif np.isfinite(record["landmarks5_px"]).all():
+            try:
+                crop_record(record, rule="eyes_mouth", margin=1.2)
+            except ValueError as error:
+                out.append(str(error))
     return out
 
 

@@ -11,8 +11,9 @@
 A folder of faces without landmarks may hold an ``mtcnn.csv`` (:mod:`jfsr.data.boxes`), for crops that need them.
 
 Images are ordered by their paths. Any mode that Pillow decodes is read as 8-bit RGB, see :mod:`jfsr.data.images`; EXIF
-rotation is applied, and landmarks refer to the rotated image. A file that cannot be read is skipped, counted and
-listed with its reason. A fault in the labels is an error with its line number.
+rotation is applied, and landmarks refer to the rotated image. Hidden and system folders are not looked into; folders
+that are links are, once. A file that cannot be read is skipped, counted and listed with its reason. So is a line of
+labels.csv that is at fault, as long as at most one in a hundred is; more are an error.
 """
 
 from __future__ import annotations
@@ -26,9 +27,12 @@ import numpy as np
 
 from jfsr import files
 from jfsr.data import records
+from jfsr.data.csvfile import find
 from jfsr.data.datasets.labels import read_labels
-from jfsr.data.images import SUFFIXES, read_image, read_size
+from jfsr.data.images import SUFFIXES, find_images, read_image, read_size
 from jfsr.data.records import BadRecord, Record
+
+SMALL = 48  # a face of fewer pixels is no high resolution
 
 
 class Folder:
@@ -41,10 +45,12 @@ class Folder:
 
     Attributes:
       skipped: (file, reason) of every image left out, when the folder was opened or when the image was read.
+      faults: what is wrong with each line of labels.csv that was left out.
+      notes: what else the user should know: folders not looked into, pictures too small for a high resolution.
       identities: number of each person's string, in sorted order.
 
     Raises:
-      ValueError: the folder is missing, it has no image, or labels.csv has a fault (with its line).
+      ValueError: the folder is missing, it has no image, or labels.csv has faults (with the first one's line).
     """
 
     def __init__(self, dir: os.PathLike | str, *, check: str = "header"):
@@ -54,20 +60,26 @@ class Folder:
             raise ValueError(f"{dir} is no folder; give one that holds images")
         if check not in ("header", "decode"):
             raise ValueError(f"check={check!r}; a folder is checked by 'header' or 'decode'")
-        paths = sorted(p for p in self.root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        found = find_images(self.root)
+        paths, self.notes, small = found.files, list(found.notes), 0
         self.skipped: list[tuple[str, str]] = []
         self._lock = threading.Lock()  # the pipeline reads from several threads
         self.files: list[pathlib.Path] = []
         for path in paths:
             try:
-                read_size(path)
+                small += min(read_size(path)) < SMALL
                 if check == "decode":
                     read_image(path)
                 self.files.append(path)
             except BadRecord as error:
                 self._skip(path, error)
-        labels = self.root / "labels.csv"
-        self.labels = read_labels(labels, {self._relative(p) for p in paths}) if labels.exists() else {}
+        if small:
+            self.notes.append(
+                f"{small:,} of {len(self.files):,} pictures are under {SMALL} px: as high resolution they would teach "
+                "blur; give the originals (jfsr restore reads tiny faces)"
+            )
+        labels = find(self.root, "labels.csv")
+        self.labels, self.faults = read_labels(labels, map(self._relative, paths)) if labels.exists() else ({}, [])
         names = sorted({row["identity"] for row in self.labels.values()} - {""})
         self.identities = {name: i for i, name in enumerate(names)}
         if not self.files:
@@ -112,7 +124,9 @@ class Folder:
         """Lines for people: the number of images, of labels and of skipped files, by reason and by name."""
         lines = [f"{self.root}: {len(self.files)} images, {len(self.labels)} with labels, {len(self.skipped)} skipped"]
         lines += [f"  {count} × {why}" for why, count in Counter(why for _, why in self.skipped).most_common()]
-        return "\n".join(lines + [f"  {file}: {why}" for file, why in self.skipped])
+        lines += [f"  {file}: {why}" for file, why in self.skipped]
+        lines += [f"  labels left out: {fault}" for fault in self.faults]
+        return "\n".join(lines + [f"  note: {note}" for note in self.notes])
 
     def _skip(self, path: pathlib.Path, error: BadRecord) -> None:
         entry = self._relative(path), str(error).removeprefix(f"{path}: ")

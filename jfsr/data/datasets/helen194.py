@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from jfsr import files
 from jfsr.data.datasets.official import Entry, Official, Split
 from jfsr.data.records import BadRecord
 
@@ -80,7 +81,7 @@ def read_annotation(file: pathlib.Path) -> Float[np.ndarray, "194 2"]:
     """The 194 points; BadRecord names the file and the rule that it breaks."""
     fault = f"{file}: not a name and {COUNT} lines x , y"
     try:
-        lines = [line for line in file.read_text(encoding="utf-8").splitlines()[1:] if line.strip()]
+        lines = [line for line in files.read_text(file).splitlines()[1:] if line.strip()]
         points = np.array([[float(cell) for cell in line.split(",")] for line in lines], np.float32)
     except (OSError, ValueError) as error:
         raise BadRecord(fault) from error
@@ -101,7 +102,7 @@ def five_points(points: Float[np.ndarray, "194 2"]) -> Float[np.ndarray, "5 2"]:
 def read_names(file: pathlib.Path) -> list[str]:
     """The names in a list; ValueError names the line of a repeated name."""
     names: dict[str, None] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(files.read_text(file).splitlines(), 1):
         name = line.strip().removesuffix(".jpg")
         if name in names:
             raise ValueError(f"{file}, line {number}: a second line for {name}; keep one")

@@ -93,7 +93,7 @@ def find_list(root: pathlib.Path, name: str) -> pathlib.Path:
 
 def read_people(file: pathlib.Path, *, header: bool) -> dict[str, int]:
     """Person -> number of pictures; ValueError names the line that is malformed."""
-    lines = file.read_text(encoding="utf-8").splitlines()
+    lines = files.read_text(file).splitlines()
     out: dict[str, int] = {}
     for number, line in enumerate(lines[header:], header + 1):
         cells = line.split()
@@ -116,7 +116,7 @@ def read_pairs(file: os.PathLike | str) -> list[Pair]:
     file = pathlib.Path(file)
     if not file.is_file():
         raise ValueError(f"no file {file}; LFW's lists of pairs are on {SPEC.home}")
-    lines = file.read_text(encoding="utf-8").splitlines()
+    lines = files.read_text(file).splitlines()
     while lines and not lines[-1].strip():
         lines.pop()
     head = lines[0].split() if lines else []

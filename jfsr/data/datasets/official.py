@@ -183,7 +183,8 @@ def read(spec: Official, root: pathlib.Path, entry: Entry) -> Record:
     """One record with its decoded picture, cut to its region if the set has one."""
     blank = records.new_record(np.zeros((1, 1, 3), np.uint8), entry.name, landmarks=spec.landmarks)
     record = blank | spec.read(root, entry)
-    image = read_image(root / entry.image)
+    # As it is stored: landmarks and boxes were marked so, whatever EXIF says.
+    image = read_image(root / entry.image, upright=False)
     points = np.concatenate([record["landmarks_px"], record["landmarks5_px"]])  # some sets have only the five
     points = points[np.isfinite(points).all(-1)]
     height, width = image.shape[:2]

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from jfsr import geometry
+from jfsr import files, geometry
 from jfsr.data.datasets.official import Entry, Official, Split
 from jfsr.data.records import BadRecord
 
@@ -75,7 +75,7 @@ def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
 def read_box(file: pathlib.Path) -> np.ndarray:
     """(x0, y0, x1, y1) in pixel edges; BadRecord if the file has no ``Face`` with four numbers, or it has no size."""
     try:
-        words = file.read_text(encoding="utf-8").split()
+        words = files.read_text(file).split()
         at = words.index("Face")
         x, y, width, height = (float(word) for word in words[at + 1 : at + 5])
     except (OSError, ValueError) as error:

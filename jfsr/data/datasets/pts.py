@@ -13,6 +13,7 @@ import pathlib
 import numpy as np
 from jaxtyping import Float
 
+from jfsr import files
 from jfsr.data.datasets.official import Entry
 from jfsr.data.images import SUFFIXES
 from jfsr.data.records import BadRecord
@@ -30,7 +31,7 @@ def read_pts(file: pathlib.Path, *, counts: tuple[int, ...] = (68,)) -> Float[np
     """
     declared, rows = -1, []
     try:
-        for line in file.read_text(encoding="utf-8-sig").splitlines():
+        for line in files.read_text(file).splitlines():
             key, colon, value = line.partition(":")
             if colon:
                 declared = int(value) if key.strip() == "n_points" else declared

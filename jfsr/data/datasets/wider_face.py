@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from jfsr import files
 from jfsr.data.datasets.official import Entry, Official, Split
 
 MIN_PX = 16
@@ -82,7 +83,7 @@ def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
 
 def read_boxes(file: pathlib.Path) -> Iterator[tuple[str, list[Face]]]:
     """Each picture of a list with its faces; ValueError names a malformed or missing line."""
-    lines = enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+    lines = enumerate(files.read_text(file).splitlines(), 1)
     for number, line in lines:
         picture = line.strip()
         if not picture.endswith(".jpg"):
