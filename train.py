@@ -52,19 +52,21 @@ def main(argv: list[str]) -> None:
     config, workdir = FLAGS.config, files.path(FLAGS.workdir)
     configs.validate(config, run_schema(config.method))
 
+    wanted = local_devices()
+
     # ---- Processes: alone, or one of several, which meet before anything else.
     how = launch.find(os.environ, coordinator=FLAGS.coordinator, processes=FLAGS.processes, process=FLAGS.process)
     gpus = visible_gpus() if how.processes > 1 else ()
     with Cluster(how, join_timeout_s=number("join-timeout"), gpus=gpus) as cluster, held(workdir, cluster):
-        train(config, workdir, cluster)
+        train(config, workdir, cluster, wanted)
 
 
-def train(config: Any, workdir: pathlib.Path, cluster: Cluster) -> None:
-    """The run of one process."""
+def train(config: Any, workdir: pathlib.Path, cluster: Cluster, wanted: list[int] | None) -> None:
+    """The run of one process, on the accelerators that are wanted."""
     method = methods.find(config.method)
 
     # ---- Devices; what follows may use JAX.
-    note = parallel.start(FLAGS.devices, cluster=cluster, wanted=local_devices())
+    note = parallel.start(FLAGS.devices, cluster=cluster, wanted=wanted)
     import jax
     from clu import parameter_overview
 

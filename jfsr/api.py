@@ -36,9 +36,12 @@ def load(path: os.PathLike | str, *, step: int | str = "best", check: bool = Fal
       ValueError: no such folder, no checkpoint in it, a method that restores no faces, or a failed check.
     """
     path = files.path(path)
-    config = runs.read_config(path)
+    config = runs.checked_config(path)
     variables, at = runs.load_variables(path, step=step)
-    restorer = Restorer(config, variables, step=at)
+    try:
+        restorer = Restorer(config, variables, step=at)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     if check:
         vector = bundle.read_check(path)
         gap = float(np.max(np.abs(restorer.predict(vector["lr"]) - vector["sr"])))
@@ -76,7 +79,7 @@ class Restorer:
         try:  # traced here, and not again when it is called
             jax.eval_shape(self._predict, self.variables, jax.ShapeDtypeStruct((1, side, side, 3), np.float32))
         except (flax.errors.FlaxError, ValueError, TypeError, KeyError, ZeroDivisionError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+            reason = str(error).strip().split("\n")[0].split(" (http")[0] or repr(error)
             raise ValueError(f"these parameters do not fit their config ({reason}); export the run again") from error
 
     def __call__(self, images: Picture | Sequence[Picture]) -> UInt8[np.ndarray, "b 128 128 3"]:

@@ -53,7 +53,7 @@ def export_bundle(
     out = files.path(out)
     if out.exists():
         raise ValueError(f"{out} exists; give a new folder, or remove it first")
-    config = runs.read_config(workdir)
+    config = runs.checked_config(workdir)
     if runs.is_bundle(workdir):
         raise ValueError(f"{workdir} is a bundle already; copy the folder")
     variables, at = runs.load_variables(workdir, step=step, ema=ema)

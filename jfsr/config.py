@@ -14,6 +14,7 @@ import difflib
 import hashlib
 import json
 import sys
+import traceback
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -35,8 +36,8 @@ class Within:
     """A number, or a tuple of numbers, from ``low`` to ``high``, both included."""
 
     kind: Any
-    low: float
-    high: float
+    low: int | float
+    high: int | float
 
 
 SIZE, SIZES = Within(int, 1, 4096), Within(tuple[int, ...], 1, 4096)  # of layers; more would fit on no machine
@@ -89,8 +90,17 @@ def flags_parser(values: flags.FlagValues) -> Callable[[list[str]], list[str]]:
     """
 
     def parse_argv(argv: list[str]) -> list[str]:
+        given = [word.partition("=")[2] for word in argv if word.lstrip("-").startswith("config=")]
         try:
+            if bad := [text for text in given if not text.partition(":")[0].endswith(".py")]:
+                raise ConfigError(f"{bad[0]!r} is no config; it takes FILE.py:variant,key=value,…")
             return values(argv)
+        except (ConfigError, KeyError, AttributeError, TypeError) as error:  # of --config.KEY=VALUE
+            names = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
+            if any(name.endswith(text.partition(":")[0]) for name in names for text in given):
+                raise  # the user's own config file has a fault: its traceback says where
+            print(f"--config: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+            sys.exit(2)
         except flags.Error as error:
             ours, cause = None, error.__context__
             while cause is not None:  # ml_collections raises a ConfigError again, with the traceback as its text

@@ -429,7 +429,7 @@ TRAININGS = {
     "data.sources.heads.dataset=nothing": "unknown data set 'nothing'",
     "data.sources.heads.crop=centre": "did you mean 'center'",
     "data.degradation=blur": "data.degradation is 'blur'",
-    "data.hr_size=100": "multiple of the scale",
+    "data.hr_size=100": "scale 8 does not divide 100×100",
     "data.sources.heads.dataset=folder": "has no folder",
     "((((": "unknown variant",
 }
@@ -447,7 +447,7 @@ def test_a_config_that_is_wrong(override, python, tmp_path):
 
 
 OPTIONS = {
-    "--devices=-1": "lower_bound",
+    "--devices=-1": "non-negative integer",
     "--devices=two": "two",
     "--config=absent.json": "absent.json",
     "--config=train.py": "config",

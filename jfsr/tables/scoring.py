@@ -200,9 +200,9 @@ def opinions(
     if fsanet:
         out["fsanet"] = evals.find("fsanet").program(fsanet)
     if direct:
-        out["direct"] = evals.find("direct").program(runs.read_config(direct), runs.load_variables(direct)[0])
+        out["direct"] = evals.find("direct").program(runs.checked_config(direct), runs.load_variables(direct)[0])
     if gate:
-        config_of_gate = runs.read_config(gate)
+        config_of_gate = runs.checked_config(gate)
         pose = zoo.load(config_of_gate.frozen.pose)[1] if config_of_gate.method == "gate" else {}
         out["gate"] = evals.find("gate").program(config_of_gate, runs.load_variables(gate)[0], {"pose": pose})
     return out

@@ -164,6 +164,10 @@ def rewind(workdir: os.PathLike | str, step: int) -> list[pathlib.Path]:
     """
     workdir = files.path(workdir)
     runs.read_config(workdir)
+    if runs.is_bundle(workdir):
+        raise CheckpointError(
+            f"{workdir} is a bundle, which has no checkpoints; give the workdir that it was made from"
+        )
     with runs.held(workdir):
         known = runs.steps(workdir)
         if step not in known:

@@ -67,9 +67,24 @@ def read_config(path: os.PathLike | str) -> ConfigDict:
         config = configs.from_json(files.read_text(file))
         if not isinstance(config.get("method"), str):
             raise ValueError("it names no method")
-        configs.validate(config, run_schema(config.method))
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{file} is no config of jfsr ({error}); restore the file, or train again") from error
+    return config
+
+
+def checked_config(path: os.PathLike | str) -> ConfigDict:
+    """The config of a workdir or bundle, held whole against the schema of its method: what is built from it is sound.
+
+    Raises:
+      CheckpointError: as :func:`read_config`; a key that is missing or unknown, or a value out of its bounds.
+    """
+    config = read_config(path)
+    try:
+        configs.validate(config, run_schema(config.method))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{files.path(path) / CONFIG} is no config of jfsr ({error}); restore the file"
+        ) from error
     return config
 
 

@@ -76,7 +76,7 @@ def test_folds_are_dealt_by_the_people_of_labels_csv(photos, caplog):
         (f"{HEADER}\na1.png,b1.png,1\n", "line 2: same is 1, but labels.csv says 'Ann' and 'Bob'"),
         (f"{HEADER},fold\na1.png,a2.png,1,\n", "line 2: fold is ''; write a whole number"),
         (f"{HEADER}\na1.png,a2.png,1\n", "pairs.csv: 1 pairs; accuracy takes two"),
-        (f"{HEADER}\n\xff", "line 2: not UTF-8"),
+        (f"{HEADER}\n\xff.png,a1.png,1\n", "line 2: .*is not UTF-8; save the table"),
     ],
 )
 def test_a_fault_in_a_pairs_csv_names_its_line(photos, text, message):

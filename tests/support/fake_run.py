@@ -31,7 +31,10 @@ def _not_trained(*_, **__):
 
 def install(monkeypatch) -> None:
     """Makes the methods ``fake`` (restores faces) and ``fake_network`` (does not) known to ``jfsr.methods.find``."""
-    contract = {"CONFIG": {}, **dict.fromkeys(("stages", "needed", "init", "train_step", "score"), _not_trained)}
+    contract = {
+        "CONFIG": {"scale": int, "frozen": {"pose": str}},
+        **dict.fromkeys(("stages", "needed", "init", "train_step", "score"), _not_trained),
+    }
     for name, restores in {"fake": {"predict": predict}, "fake_network": {}}.items():
         module = types.ModuleType(f"jfsr.methods.{name}")
         vars(module).update(contract | restores)
@@ -39,13 +42,35 @@ def install(monkeypatch) -> None:
 
 
 def new_config(method="fake", pose=""):
+    source = {
+        "dataset": "synthetic_heads",
+        "dir": "",
+        "split": "train",
+        "crop": "center",
+        "margin": 0.88,
+        "weight": 1.0,
+    }
     return ConfigDict(
         {
             "method": method,
             "scale": 8,
+            "seed": 0,
+            "parallel": "pmap",
             "frozen": {"pose": pose},
-            "data": {"sources": {"heads": {"dataset": "synthetic_heads", "split": "train"}}},
-            "checkpoint": {"keep": 3, "best": "val/psnr", "mode": "max"},
+            "train": {"batch": 4, "max_bad_run": 20},
+            "log": {"every": 1, "samples_every": 0, "samples": 0, "val_every": 0},
+            "val": {"source": source, "limit": 4, "batch": 4},
+            "data": {
+                "sources": {"heads": source},
+                "flip": 0.5,
+                "jitter": 0.0,
+                "hr_size": 128,
+                "shuffle": True,
+                "degradation": "bicubic",
+                "clean_share": 0.0,
+                "degrade_on": "host",
+            },
+            "checkpoint": {"every": 10, "keep": 3, "best": "val/psnr", "mode": "max"},
         }
     )
 

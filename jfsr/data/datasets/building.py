@@ -17,7 +17,7 @@ from PIL import Image
 from jfsr import files
 from jfsr.data import records
 from jfsr.data.datasets.checking import CHUNK, Account, Journal, Pool, check
-from jfsr.data.datasets.official import Entry, Official, OfficialFolder, paired
+from jfsr.data.datasets.official import Entry, Official, OfficialFolder, paired, scan
 from jfsr.data.images import decode_image
 from jfsr.data.pairs import Pair
 from jfsr.data.records import Record
@@ -43,11 +43,24 @@ def build(
     Raises:
       ValueError: no face can be used, or the set is built already (remove its folder to build it again).
     """
+    _require_some(spec, files.path(root), splits)  # before anything is made
     builder = _builder(spec, dir)
     place = pathlib.Path(builder.data_dir).parent
     place.mkdir(parents=True, exist_ok=True)
     with files.locked(place / f".{spec.name}-{spec.release}.lock", what=f"the building of {spec.name}"):
         return _build(builder, spec, root, splits=splits, workers=workers)
+
+
+def _require_some(spec: Official, root: pathlib.Path, splits: tuple[str, ...]) -> None:
+    """ValueError, of the first split, if the copy has none of the splits."""
+    faults = []
+    for split in splits or tuple(spec.counts):
+        try:
+            scan(spec, root, split)
+            return
+        except ValueError as error:
+            faults.append(error)
+    raise faults[0]
 
 
 def _build(

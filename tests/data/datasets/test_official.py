@@ -93,7 +93,7 @@ def test_the_account_says_found_kept_and_dropped_by_which_rule(root):
     assert remarks["some landmarks outside the picture"] == ["a2.png"]
     assert remarks["an angle beyond ±99°, which no pose score counts"] == ["a1.png"]
     text = account.text()
-    assert "found 7, kept 4, dropped 3; the complete set has 7: matched" in text
+    assert "found 7, kept 4, dropped 3; the complete set has 7: NOT matched, 6 are here" in text
     assert "dropped 1 × x is absurd: a3.png" in text
     assert "note: a copy made up by the tests" in text
     assert list(absent) == ["test"]
