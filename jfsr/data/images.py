@@ -12,6 +12,7 @@ import io
 import os
 import pathlib
 import warnings
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +41,7 @@ def find_images(root: pathlib.Path) -> Found:
     Hidden and system folders and hidden files are left out. Links to folders are followed, but no folder is read twice.
     """
     out: list[pathlib.Path] = []
-    left_out, links, foreign = 0, 0, 0
+    left_out, followed, links, foreign = 0, 0, 0, Counter[str]()
     seen = {os.path.realpath(root)}
     for folder, below, names in os.walk(root, followlinks=True):
         kept = []
@@ -53,15 +54,18 @@ def find_images(root: pathlib.Path) -> Found:
             else:
                 seen.add(real)
                 kept.append(name)
+                followed += os.path.islink(path)
         below[:] = kept
         for name in names:
             suffix = os.path.splitext(name)[1].lower()
-            foreign += suffix in FOREIGN
+            foreign.update({suffix} & FOREIGN)
             if suffix in SUFFIXES and not name.startswith(".") and os.path.isfile(os.path.join(folder, name)):
                 out.append(pathlib.Path(folder, name))
     notes = []
     if left_out:
         notes.append(f"{left_out} hidden or system folders are not looked into")
+    if followed:
+        notes.append(f"{followed} folders are links, which were followed")
     if links:
         notes.append(f"{links} links lead to folders that were read already")
     if foreign:

@@ -61,6 +61,14 @@ def test_folds_are_dealt_by_the_people_of_labels_csv(photos, caplog):
     assert "1 people appear in more than one of the 10 folds" in caplog.text  # Ann, by two faces
 
 
+def test_some_pairs_are_taken_evenly_over_folds_and_kinds():
+    pairs = [Pair(f"a{i}", f"b{i}", i % 100 < 50, i // 100) for i in range(1000)]  # as LFW lists them
+    some = pair_lists.evenly(pairs, 60)
+    assert [sum(p.fold == f and p.same == s for p in some) for f in range(10) for s in (False, True)] == [3] * 20
+    assert some == sorted(some, key=pairs.index)
+    assert pair_lists.evenly(pairs, 5000) == pairs
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

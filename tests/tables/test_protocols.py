@@ -13,6 +13,9 @@ def test_digest_changes_with_what_changes_a_score_and_with_nothing_else():
     base = protocols.choose("folder", {"dir": "/a/faces", "scale": 8, "pose": "lightpose"})
     same = protocols.choose("folder", {"dir": "/elsewhere/faces", "scale": 8, "pose": "lightpose", "crop": None})
     assert base.digest() == same.digest()
+    built = protocols.choose("folder", {"dir": "", "scale": 8, "pose": "lightpose"})
+    assert base.digest() == built.digest()
+    assert not protocols.different({**base.fields(), "dir": "faces"}, built.fields())  # of an earlier version
     for change in (
         {"margin": 1.3},
         {"crop": "center"},

@@ -22,6 +22,16 @@ def lines():
     return three_faces()
 
 
+def test_a_part_is_not_compared_with_the_whole():
+    whole, part = ({**a_summary(), "faces": {"count": n, "sha256": str(n)}} for n in (512, 64))
+    with pytest.raises(ValueError, match=r"did not score the same faces or pairs \(512 and 64 of them\)"):
+        results.compare(whole, part, names=("A", "B"))
+    other = {**whole, "faces": {"count": 512, "sha256": "x"}}
+    with pytest.raises(ValueError, match="512 each, but others"):
+        results.compare(whole, other, names=("A", "B"))
+    results.compare(whole, a_summary(), names=("A", "B"))  # a result of an earlier version does not say
+
+
 def test_yaw_table_counts_kept_faces_by_the_size_of_their_yaw(lines):
     table = results.yaw_table(lines, SYNTHETIC)
     cells = {row[0]: row[1:] for row in table.body}

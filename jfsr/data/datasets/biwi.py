@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from jfsr import geometry
+from jfsr import files, geometry
 from jfsr.data.datasets.official import Entry, Official, Split
 from jfsr.data.records import BadRecord
 
@@ -92,7 +92,7 @@ def read(root: pathlib.Path, entry: Entry) -> dict[str, Any]:
 def read_pose(file: pathlib.Path) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"]]:
     """The head's rotation and centre in mm, in the depth camera's frame; BadRecord names the rule of a bad file."""
     try:
-        numbers = np.array([float(cell) for cell in file.read_text(encoding="ascii").split()])
+        numbers = np.array([float(cell) for cell in files.read_text(file).split()])
     except (OSError, ValueError) as error:
         raise BadRecord(f"{file}: not three lines of R and one of the head's centre") from error
     if len(numbers) != 12 or not np.isfinite(numbers).all():
@@ -105,7 +105,7 @@ def read_pose(file: pathlib.Path) -> tuple[Float[np.ndarray, "3 3"], Float[np.nd
 
 def read_calibration(file: pathlib.Path) -> Calibration:
     """The numbers in each line of ``rgb.cal``, see ``CALIBRATION``; ValueError names a malformed line."""
-    lines = [(n, line) for n, line in enumerate(file.read_text(encoding="ascii").splitlines(), 1) if line.strip()]
+    lines = [(n, line) for n, line in enumerate(files.read_text(file).splitlines(), 1) if line.strip()]
     form = "it holds K (3 lines of 3), distortion (4), rotation (3 lines of 3), translation (3), width and height"
     if len(lines) != len(CALIBRATION):
         raise ValueError(f"{file}: {len(lines)} lines of numbers, not {len(CALIBRATION)}; {form}")

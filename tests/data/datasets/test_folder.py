@@ -1,14 +1,20 @@
 """Folders of images: what is read, what is skipped and why, what in the labels is an error."""
 
 import io
+import json
+import os
 import struct
+import unicodedata
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps, features
 
+from jfsr import files
+from jfsr.data import images
 from jfsr.data.datasets.folder import Folder
+from jfsr.data.images import read_image
 from jfsr.data.records import BadRecord, Pictures
 
 RED, GREY, WHITE = (200, 30, 40), (100, 100, 100), (255, 255, 255)
@@ -94,6 +100,108 @@ def test_exif_rotation_is_applied(tmp_path):
     assert got.shape == (12, 10, 3)
     assert (got[:, 7:] == 0).all()
     assert (got[:, :7] == 255).all()
+
+
+def test_a_malformed_exif_tag_makes_no_photograph_unreadable(tmp_path):
+    Image.new("RGB", (12, 10), RED).save(data := io.BytesIO(), "JPEG")
+    # Orientation 6, and a tag whose type does not exist and whose value lies beyond the end.
+    tags = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack("<HHII", 0x829A, 99, 7, 2**31)
+    exif = b"Exif\0\0" + b"II*\0" + struct.pack("<IH", 8, 2) + tags + b"\0\0\0\0"
+    jpeg = data.getvalue()
+    (tmp_path / "x.jpg").write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:])
+    assert only(tmp_path).shape == (12, 10, 3)
+
+
+@pytest.mark.parametrize("side", range(1, 9))
+def test_every_orientation_is_pillows(side, tmp_path):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (10, 12, 3), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = side
+    image.save(tmp_path / "x.png", exif=exif)
+    with Image.open(tmp_path / "x.png") as stored:
+        wanted = np.asarray(ImageOps.exif_transpose(stored))
+    np.testing.assert_array_equal(read_image(tmp_path / "x.png"), wanted)
+    np.testing.assert_array_equal(read_image(tmp_path / "x.png", upright=False), np.asarray(image))
+
+
+def test_what_is_hidden_or_of_the_system_is_left_out_and_links_are_followed_once(tmp_path):
+    root = tmp_path / "faces"
+    for name in ("a.png", "sub/b.jfif", ".ipynb_checkpoints/a.png", "@eaDir/a.png", ".Trash-0/c.png", "._a.png"):
+        picture(root / name, format="PNG")
+    (root / "d.heic").touch()
+    picture(tmp_path / "elsewhere/e.png")
+    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    (root / "again").symlink_to(root)
+    (root / "sub/twice").symlink_to(tmp_path / "elsewhere")
+    source = Folder(root)
+    assert [source.name_of(i) for i in range(len(source))] == ["a.png", "linked/e.png", "sub/b.jfif"]
+    said = source.report()
+    assert "3 hidden or system folders are not looked into" in said
+    assert "1 folders are links, which were followed" in said
+    assert "2 links lead to folders that were read already" in said
+    assert "not read: 1 × .heic; convert" in said
+
+
+def test_tiny_pictures_are_remarked(tmp_path):
+    picture(tmp_path / "a.png", size=(16, 16))
+    picture(tmp_path / "b.png", size=(64, 64))
+    assert "1 of 2 pictures are under 48 px: as high resolution they would teach blur" in Folder(tmp_path).report()
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "avif"])
+def test_more_suffixes_are_read(suffix, tmp_path):
+    if suffix == "avif" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    picture(tmp_path / f"x.{suffix}", format={"jfif": "JPEG", "avif": "AVIF"}[suffix], size=(16, 16))
+    assert np.abs(only(tmp_path).astype(int) - RED).max() < 16
+
+
+@pytest.mark.parametrize(("file", "cell"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_may_be_composed_or_not(file, cell, tmp_path):
+    spelt = lambda form: unicodedata.normalize(form, "Zoë.png")
+    picture(tmp_path / spelt(file))
+    (tmp_path / "Labels.csv").write_text(f"\ufefffile,yaw_deg\r\n{spelt(cell)},7\r\n,\r\n", encoding="utf-8")
+    assert Folder(tmp_path)[0]["pose_deg"][0] == 7
+
+
+def test_a_name_that_is_no_utf8_survives(tmp_path):
+    name = b"J\xfcrgen.png"
+    try:
+        picture(tmp_path / os.fsdecode(name))
+    except OSError:
+        pytest.skip("this file system has UTF-8 names alone")
+    (tmp_path / "labels.csv").write_bytes(b"file,yaw_deg\n" + name + b",7\n")
+    record = Folder(tmp_path)[0]
+    assert record["pose_deg"][0] == 7
+    assert os.fsencode(record["name"]) == name
+    files.write_json(tmp_path / "out.json", {"name": record["name"]})
+    assert json.loads(files.read_text(tmp_path / "out.json")) == {"name": record["name"]}
+
+
+def test_one_bad_line_among_hundreds_is_left_out_and_named(tmp_path):
+    for i in range(200):
+        picture(tmp_path / f"{i}.png", size=(8, 8))
+    lines = [f"{i}.png,{'left' if i == 7 else i - 90}" for i in range(200)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,yaw_deg", *lines]))
+    source = Folder(tmp_path)
+    assert len(source.labels) == 199
+    assert "labels left out" in source.report()
+    assert "line 9: yaw_deg is 'left', not a number" in source.report()
+    lines[:3] = ["0.png,x", "1.png,y", "2.png,z"]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,yaw_deg", *lines]))
+    with pytest.raises(ValueError, match=r"line 2: yaw_deg is 'x'.* \(4 of 200 lines are at fault"):
+        Folder(tmp_path)
+
+
+def test_a_huge_jpeg_is_reduced_where_that_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "MAX_PIXELS", 64 * 48)
+    picture(tmp_path / "x.jpg", size=(128, 96))
+    assert read_image(tmp_path / "x.jpg", reduce=True).shape == (48, 64, 3)
+    with pytest.raises(BadRecord, match="absurdly large"):
+        read_image(tmp_path / "x.jpg")
+    picture(tmp_path / "x.png", size=(128, 96))
+    with pytest.raises(BadRecord, match="absurdly large"):
+        read_image(tmp_path / "x.png", reduce=True)
 
 
 def png_header(width, height):
