@@ -36,6 +36,13 @@ def path(text: os.PathLike | str) -> pathlib.Path:
         raise ValueError(f"{text}: there is no such home ({error}); give the whole path") from error
 
 
+def make_data_folder(folder: pathlib.Path) -> None:
+    """Makes TFDS's data folder; ValueError where that is in the home of a user who has none."""
+    if folder.parts[:1] == ("~",):
+        raise ValueError(f"data sets go to {folder}, and this user has no home: set TFDS_DATA_DIR to a folder for them")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
 @contextlib.contextmanager
 def draft(file: os.PathLike | str) -> Iterator[pathlib.Path]:
     """A path to write to; it replaces ``file`` when the block ends without an error.

@@ -20,6 +20,13 @@ def names(folder):
     return sorted(p.name for p in folder.iterdir())
 
 
+def test_a_user_without_a_home_is_told_where_data_sets_can_go(tmp_path):
+    with pytest.raises(ValueError, match="this user has no home: set TFDS_DATA_DIR"):
+        files.make_data_folder(pathlib.Path("~/tensorflow_datasets"))
+    files.make_data_folder(tmp_path / "a/b")
+    assert (tmp_path / "a/b").is_dir()
+
+
 def test_a_path_of_a_user_begins_at_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert files.path("~/runs") == tmp_path / "runs"

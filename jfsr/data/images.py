@@ -26,6 +26,8 @@ FOREIGN = {".arw", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".jxl", ".nef", ".s
 # Of file managers, NAS systems and archives: previews, or what was deleted. Hidden folders (.NAME) are left out anyway.
 SYSTEM = {"@eadir", "#recycle", "$recycle.bin", "__macosx", "lost+found", "system volume information"}
 MIN_SIDE, MAX_PIXELS = 8, 64_000_000
+# Pillow warns from 89 million pixels on. Not where it is met: filters are of the process, and threads decode.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class Found(NamedTuple):
@@ -69,20 +71,17 @@ def find_images(root: pathlib.Path) -> Found:
     if links:
         notes.append(f"{links} links lead to folders that were read already")
     if foreign:
-        notes.append(
-            f"{foreign} files are {', '.join(sorted(FOREIGN))}, which are not read: convert them to PNG or JPEG"
-        )
+        kinds = ", ".join(f"{count} × {suffix}" for suffix, count in sorted(foreign.items()))
+        notes.append(f"not read: {kinds}; convert them to PNG or JPEG")
     return Found(sorted(out), notes)
 
 
 def read_size(path: pathlib.Path) -> tuple[int, int]:
     """(width, height) from the header; BadRecord if the file is not an image or its size is impossible."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns from 89 million pixels on; _check refuses at 64 million
-            with Image.open(path) as image:
-                _check(path, image)
-                return image.size
+        with Image.open(path) as image:
+            _check(path, image)
+            return image.size
     except Exception as error:
         raise _bad(path, error, empty=path.stat().st_size == 0) from error
 
@@ -104,8 +103,7 @@ def read_image(path: pathlib.Path, *, upright: bool = True, reduce: bool = False
 def decode_image(data: bytes, name: str, *, upright: bool = True, reduce: bool = False) -> np.ndarray:
     """8-bit RGB [h, w, 3] from the bytes of an image file; BadRecord, with the name, if they cannot be decoded."""
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
-            warnings.simplefilter("ignore")  # Pillow's own limit is above ours
+        with Image.open(io.BytesIO(data)) as image:
             width, height = image.size
             fits = [n for n in (2, 4, 8) if width * height <= MAX_PIXELS * n * n]
             if reduce and width * height > MAX_PIXELS and fits and image.format == "JPEG":

@@ -46,7 +46,7 @@ def build(
     _require_some(spec, files.path(root), splits)  # before anything is made
     builder = _builder(spec, dir)
     place = pathlib.Path(builder.data_dir).parent
-    place.mkdir(parents=True, exist_ok=True)
+    files.make_data_folder(place)
     with files.locked(place / f".{spec.name}-{spec.release}.lock", what=f"the building of {spec.name}"):
         return _build(builder, spec, root, splits=splits, workers=workers)
 

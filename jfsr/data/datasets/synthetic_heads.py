@@ -93,7 +93,7 @@ def build(dir: str = "", *, size: str = "full", workers: int = 0) -> Any:
     if not builder.data_path.exists():
         _refuse_pictures(dir)
         folder = pathlib.Path(builder.data_path).parents[2]
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_data_folder(folder)
         # The processes of a run, and the jobs of an array, begin side by side: one renders, the others wait.
         with files.locked(folder / f".synthetic_heads-{size.replace('/', '-')}.lock", what="the rendering of heads"):
             if pathlib.Path(builder.data_path).exists():

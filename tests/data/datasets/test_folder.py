@@ -240,6 +240,7 @@ REASONS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_bad_files_are_skipped_and_listed_with_the_reason(rotten):
     source = Folder(rotten, check="decode")
     assert [source[i]["name"] for i in range(len(source))] == ["d_good.png"]
