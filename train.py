@@ -209,7 +209,10 @@ def held(workdir: pathlib.Path, cluster: Cluster) -> contextlib.AbstractContextM
         return contextlib.nullcontext()
     from jfsr.training import runs
 
-    workdir.mkdir(parents=True, exist_ok=True)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--workdir={workdir} cannot be written ({error.strerror}); give another folder") from error
     return runs.held(workdir)
 
 

@@ -124,7 +124,11 @@ def locked(file: os.PathLike | str, *, what: str, remedy: str = "") -> Iterator[
     Raises:
       InUse: another program has it, and there is a ``remedy``.
     """
-    with open(file, "a+", encoding="utf-8") as stream:
+    try:
+        stream = open(file, "a+", encoding="utf-8")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise ValueError(f"{what} cannot be written ({error.strerror}); give another folder") from error
+    with stream:
         if _lock(stream, wait=False) is False:
             stream.seek(0)
             holder = stream.read().strip() or "another program"

@@ -472,6 +472,14 @@ def test_an_option_of_training_that_is_wrong(option, python, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_workdir_that_cannot_be_made(python):
+    process = python.start("train.py", "--config=configs/pose.py:debug", "--workdir=/proc/run")
+    said = process.finish(120)
+    assert process.returncode == 2, said
+    assert "--workdir=/proc/run cannot be written" in said
+    assert "give another folder" in said
+
+
 @pytest.mark.parametrize("missing", ["config", "workdir"])
 def test_training_takes_both(missing, python, tmp_path):
     given = {"config": "configs/pose.py:debug", "workdir": str(tmp_path / "run")}
