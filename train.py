@@ -70,7 +70,7 @@ def train(config: Any, workdir: pathlib.Path, cluster: Cluster, wanted: list[int
     import jax
     from clu import parameter_overview
 
-    from jfsr.data import pipeline
+    from jfsr.data import needs, pipeline
     from jfsr.drawing import figures
     from jfsr.frozen import zoo
     from jfsr.methods import common
@@ -105,8 +105,7 @@ def train(config: Any, workdir: pathlib.Path, cluster: Cluster, wanted: list[int
     first_batches = data(start_step=0)
     first_batch = next(first_batches)
     if isinstance(method, methods.Learner):
-        needs = method.learns_from(config)
-        pipeline.check_labels(itertools.chain([first_batch], first_batches), needs)
+        needs.check(itertools.chain([first_batch], first_batches), method.learns_from(config))
     cluster.barrier("data")
     # Jitted as a whole: leaf by leaf, hundreds of small programs would be compiled.
     init = jax.jit(functools.partial(method.init, config))

@@ -126,7 +126,7 @@ class Learner(Method, Protocol):
     """A method that learns from labels: without them a loss is 0, and the run would train on nothing."""
 
     def learns_from(self, config: Any) -> dict[str, str]:
-        """{label of a record: what needs it}, for :func:`jfsr.data.pipeline.check_labels`."""
+        """{label of a record: what needs it}, for :func:`jfsr.data.needs.check`."""
 
 
 @runtime_checkable

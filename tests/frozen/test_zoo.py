@@ -91,16 +91,16 @@ def test_a_network_resizes_to_its_entry_s_size_alone_and_gives_what_its_entry_sa
         return str(program).count("dot_general")
 
     # A resize is two more matrix products; at its own size there is none.
-    assert products(side + 1, side + 1) == products(side - 1, 97) > products(side, side)
+    assert products(side + 1, 97) == products(side, side) + 2
 
 
 @pytest.mark.parametrize("name", [name for name in INPUT if "lightcnn" not in name])  # it has no BatchNorm
 def test_a_network_can_be_trained_across_devices(name):
     net = zoo.network(name)
     variables = shapes_of(name)
-    image = jax.ShapeDtypeStruct((4, 2, 40, 40, 3), jnp.float32)
+    image = jax.ShapeDtypeStruct((2, 40, 40, 3), jnp.float32)
     step = lambda v, i: net.module.apply(v, i, train=True, mutable=["batch_stats"])
-    _, seen = jax.eval_shape(jax.vmap(step, in_axes=(None, 0), axis_name="data"), variables, image)
+    _, (_, seen) = jax.make_jaxpr(step, axis_env=[("data", 4)], return_shape=True)(variables, image)
     assert jax.tree.structure(seen["batch_stats"]) == jax.tree.structure(variables["batch_stats"])
 
 

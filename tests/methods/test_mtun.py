@@ -291,7 +291,7 @@ def test_a_run_of_an_earlier_version_keeps_its_network(load_config):
 )
 def test_every_parameter_has_a_gradient(options):
     """Away from the start, where the transformer's last layer is zero and nothing reaches the layers before it."""
-    g = MTUNGenerator(widths=(6, 6, 6, 6, 6), heb_features=4, axis_name=None, **options)
+    g = MTUNGenerator(widths=(4, 4, 4, 4, 4), heb_features=4, axis_name=None, **options)
     lr = jax.random.uniform(KEY, (2, 16, 16, 3))
     shapes = jax.eval_shape(g.init, KEY, lr)
 
