@@ -209,3 +209,37 @@ def test_a_file_of_another_network_is_recognised(lightpose, tmp_path):
     assert not (tmp_path / "out").exists()
     with pytest.raises(WeightsError, match="small_pose is no published network"):
         porting.port_file("small_pose", lightpose)
+
+
+def looped():
+    state = {}
+    state["state_dict"] = state
+    return state
+
+
+@pytest.mark.filterwarnings("ignore")  # PyTorch warns of most of these kinds
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda torch: {"a": torch.eye(3).to_sparse()}, "sparse, quantised, complex or without data: a"),
+        (lambda torch: {"a": torch.eye(3).to_sparse_csr()}, "sparse, quantised, complex or without data: a"),
+        (lambda torch: {"a": torch.empty(3, device="meta")}, "sparse, quantised, complex or without data: a"),
+        (lambda torch: {"a": torch.ones(3, dtype=torch.complex64)}, "sparse, quantised, complex or without data: a"),
+        (
+            lambda torch: {"a": torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)},
+            "sparse, quantised, complex or without data: a",
+        ),
+        (lambda torch: looped(), "a dict that contains itself"),
+        (lambda torch: {"state_dict": {"model": {}}}, "holds no state dict"),
+        (lambda torch: [torch.ones(3)], "holds no state dict, but a list"),
+        (lambda torch: {"a": torch.ones(3), "epoch": 7}, "holds other things than tensors: epoch"),
+    ],
+)
+def test_what_is_no_plain_state_dict_is_one_line(make, says, tmp_path, capsys):
+    torch = pytest.importorskip("torch")
+    torch.save(make(torch), tmp_path / "x.pth")
+    assert cli.main(["port", "hopenet", str(tmp_path / "x.pth"), "-o", str(tmp_path / "out.safetensors")]) == 2
+    err = capsys.readouterr().err
+    assert says in err
+    assert "x.pth" in err
+    assert not (tmp_path / "out.safetensors").exists()
