@@ -346,9 +346,9 @@ def _data_check(args: argparse.Namespace) -> int:
 def _data_boxes(args: argparse.Namespace) -> None:
     from jfsr.data import boxes, detection
 
-    named, source = _pictures(args)
-    if named.dataset == "synthetic_heads":
+    if args.name == "synthetic_heads":  # before they are rendered
         raise ValueError("MTCNN is made for photographs; rendered heads have the boxes of their landmarks")
+    named, source = _pictures(args)
     places = boxes.place(named.dataset, named.dir, named.split)
     out = files.path(args.out) if args.out else places[0]
     if out.suffix.lower() != ".csv":

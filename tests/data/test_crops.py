@@ -168,7 +168,7 @@ def test_eyes_mouth_gives_the_landmark_boxes_of_real_faces(shared):
     file = shared / "faces/val/landmarks68/labels.csv"  # the constants were taken from the training faces
     names = {line.split(",")[0] for line in file.read_text().splitlines()[1:]}
     ratios, shifts = [], []
-    for row in read_labels(file, names).values():
+    for row in read_labels(file, names)[0].values():
         points = row["landmarks"]
         record = face(256, 256, landmarks_px=points, landmarks5_px=records.five_points(points))
         x0, y0, side = crops.square(crops.RULES["landmark_box"](record, 1.2))
