@@ -20,6 +20,7 @@ from ml_collections import config_flags
 
 from jfsr import config as configs
 from jfsr import console, files, methods
+from jfsr.data import pipeline
 from jfsr.training import launch, parallel
 from jfsr.training.cluster import Cluster, StallGuard, visible_gpus
 from jfsr.training.schema import run_schema
@@ -52,6 +53,7 @@ def main(argv: list[str]) -> None:
     config, workdir = FLAGS.config, files.path(FLAGS.workdir)
     configs.validate(config, run_schema(config.method))
 
+    pipeline.check_options(config.data, scale=config.get("scale", 1))
     wanted = local_devices()
 
     # ---- Processes: alone, or one of several, which meet before anything else.
@@ -70,7 +72,7 @@ def train(config: Any, workdir: pathlib.Path, cluster: Cluster, wanted: list[int
     import jax
     from clu import parameter_overview
 
-    from jfsr.data import needs, pipeline
+    from jfsr.data import needs
     from jfsr.drawing import figures
     from jfsr.frozen import zoo
     from jfsr.methods import common

@@ -83,8 +83,7 @@ def crop_record(
     Raises:
       ValueError: unknown rule, or a record without the labels that the rule needs.
     """
-    if rule not in RULES:
-        raise ValueError(f"unknown crop rule {rule!r}{nearest(rule, RULES)}; rules: {', '.join(RULES)}")
+    check_rule(rule)
     if rule == "hopenet_300wlp" and margin == 0 and rng is not None:
         margin = rng.uniform(0.2, 0.4)
     if rule in TURNED:
@@ -112,6 +111,12 @@ def crop_record(
         "landmarks5_px": move(record["landmarks5_px"]),
         "box_px": ((record["box_px"] - np.array([x0, y0, x0, y0])) * scale).astype(np.float32),
     }
+
+
+def check_rule(rule: str) -> None:
+    """ValueError for the name of no rule; says the nearest."""
+    if rule not in RULES:
+        raise ValueError(f"unknown crop rule {rule!r}{nearest(rule, RULES)}; rules: {', '.join(RULES)}")
 
 
 def cut(image: np.ndarray, x0: float, y0: float, side: float, size: int) -> np.ndarray:

@@ -30,7 +30,7 @@ from absl import logging
 from jfsr import files
 from jfsr.config import nearest
 from jfsr.data import boxes, datasets, misalign, records
-from jfsr.data.crops import Cropped
+from jfsr.data.crops import Cropped, check_rule
 from jfsr.data.datasets import building, folder, official, synthetic_heads
 from jfsr.data.operators import NATIVE, OPERATORS
 from jfsr.data.records import BadRecord, Record
@@ -69,6 +69,7 @@ def open_source(source: Any, *, upright: bool = False, low: int = 0, size: int =
     Raises:
       ValueError: the data set is unknown, its folder is missing or not named, or its files have a fault.
     """
+    check_rule(source.crop)  # before heads are rendered
     pictures = with_boxes(open_pictures(source.dataset, source.dir, source.split), source, rule=source.crop)
     if pictures.skipped or (isinstance(pictures, folder.Folder) and (pictures.faults or pictures.notes)):
         logging.warning("%s", pictures.report())
@@ -95,19 +96,51 @@ def with_boxes(pictures: records.Pictures, source: Any, *, rule: str) -> records
 
 def open_pictures(dataset: str, dir: str = "", split: str = "") -> records.Pictures:
     """The uncropped pictures of a data set: from the user's folder, or, if ``dir`` is '', as built or rendered."""
+    _check_dataset(dataset, dir)
     if dataset == "folder":
-        if not dir:
-            raise ValueError(
-                "the source with dataset 'folder' has no folder; give it, for instance "
-                "--config=…,data.sources.NAME.dir=FOLDER or val.source.dir=FOLDER"
-            )
         return folder.Folder(files.path(dir))
     if dataset == "synthetic_heads":
         return synthetic_heads.SyntheticHeads(dir, split=split or "train")
-    if dataset not in DATASETS:
-        raise ValueError(f"unknown data set {dataset!r}{nearest(dataset, DATASETS)}; data sets: {', '.join(DATASETS)}")
     spec = datasets.specs()[dataset]
     return official.OfficialFolder(spec, dir, split=split) if dir else building.Built(spec, split=split)
+
+
+def check_options(data: Any, *, scale: int) -> None:
+    """Says what is wrong with the options of the data before a source is opened, which may render or search for long.
+
+    Args:
+      data: the config section, as for :func:`train_batches`.
+      scale: HR size over LR size.
+
+    Raises:
+      ValueError: an option, a data set or a crop rule is unknown, or a number is out of its range.
+    """
+    kinds = ("paper", "scaled", "bicubic", "cv2_cubic")
+    for key, options in {"degradation": kinds, "degrade_on": ("host", "device")}.items():
+        if data[key] not in options:
+            raise ValueError(f"data.{key} is {data[key]!r}; it can be {' or '.join(options)}")
+    if data.degradation in OPERATORS and data.degrade_on != "host":
+        raise ValueError(f"data.degradation={data.degradation} is made on the host; set data.degrade_on=host")
+    if not 0.0 <= data.get("clean_share", 0.0) <= 1.0:
+        raise ValueError(f"data.clean_share is {data.clean_share}; it is a share, from 0 to 1")
+    if not data.sources:
+        raise ValueError("data.sources is empty; name at least one source")
+    size = data.get("hr_size", HR_SIZE)
+    if size < 16 or size % scale:
+        raise ValueError(f"data.hr_size is {size}; it takes a multiple of the scale {scale}, 16 at least")
+    for source in data.sources.values():
+        check_rule(source.crop)
+        _check_dataset(source.dataset, source.dir)
+
+
+def _check_dataset(name: str, folder: str) -> None:
+    if name not in DATASETS:
+        raise ValueError(f"unknown data set {name!r}{nearest(name, DATASETS)}; data sets: {', '.join(DATASETS)}")
+    if name == "folder" and not folder:
+        raise ValueError(
+            "the source with dataset 'folder' has no folder; give it, for instance "
+            "--config=…,data.sources.NAME.dir=FOLDER or val.source.dir=FOLDER"
+        )
 
 
 def train_batches(
@@ -139,21 +172,10 @@ def train_batches(
     Raises:
       ValueError: an option is unknown, or a source cannot be opened.
     """
-    kinds = ("paper", "scaled", "bicubic", "cv2_cubic")
-    for key, options in {"degradation": kinds, "degrade_on": ("host", "device")}.items():
-        if data[key] not in options:
-            raise ValueError(f"data.{key} is {data[key]!r}; it can be {' or '.join(options)}")
-    if data.degradation in OPERATORS and data.degrade_on != "host":
-        raise ValueError(f"data.degradation={data.degradation} is made on the host; set data.degrade_on=host")
-    if not 0.0 <= data.get("clean_share", 0.0) <= 1.0:
-        raise ValueError(f"data.clean_share is {data.clean_share}; it is a share, from 0 to 1")
-    if not data.sources:
-        raise ValueError("data.sources is empty; name at least one source")
+    check_options(data, scale=scale)
     ranges = misalign.ranges(data.get("misalign"))
     upright = bool(ranges and ranges.upright)
     size = data.get("hr_size", HR_SIZE)
-    if size < 16 or size % scale:
-        raise ValueError(f"data.hr_size is {size}; it takes a multiple of the scale {scale}, 16 at least")
     mixture = Mixture(
         {name: open_source(s, upright=upright, size=size) for name, s in data.sources.items()},
         {name: s.weight for name, s in data.sources.items()},
