@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from typing import Any
 
 
 class _Patient(io.RawIOBase):
@@ -26,7 +27,7 @@ class _Patient(io.RawIOBase):
     def isatty(self) -> bool:
         return os.isatty(self._descriptor)
 
-    def write(self, data) -> int:  # type: ignore[no-untyped-def]  # bytes-like, of any kind
+    def write(self, data: Any, /) -> int:
         if not self._deaf:
             try:
                 return os.write(self._descriptor, data)

@@ -122,12 +122,17 @@ def leaf_and_branch(bundle):
     save_file({**arrays, "params": np.zeros(1, np.float32)}, bundle / runs.PARAMS)
 
 
+def other_digest(bundle):
+    variables, _ = trees.load_tree(bundle / runs.PARAMS)
+    trees.save_tree(bundle / runs.PARAMS, variables, metadata={"sha256": "0" * 64})
+
+
 BUNDLES = {
     "an array is gone": (of_arrays(drop_one), "do not fit their config"),
     "an array of another shape": (of_arrays(grow_one), "do not fit their config"),
     "a leaf and a branch": (leaf_and_branch, "damaged"),
     "no parameters": (lambda b: write_bundle(b, {"other": {"a": np.zeros(1, np.float32)}}), "holds no parameters"),
-    "another digest": (of_file("x", b""), ""),
+    "another digest": (other_digest, "does not hold the parameters that were exported"),
     "parameters cut off": (lambda b: (b / runs.PARAMS).write_bytes((b / runs.PARAMS).read_bytes()[:-9]), "damaged"),
     "parameters empty": (of_file(runs.PARAMS, b""), "damaged"),
     "parameters are text": (of_file(runs.PARAMS, b"hello, this is no safetensors file"), "damaged"),
@@ -137,7 +142,7 @@ BUNDLES = {
     "scale negative": (of_config(scale=-4), "int from 1 to 64, got -4"),
     "scale a string": (of_config(scale="eight"), "int from 1 to 64, got 'eight'"),
     "scale null": (of_config(scale=None), "got None"),
-    "another scale": (of_config(scale=3), ""),
+    "another scale": (of_config(scale=3), "scale must be a power of two"),
     "no model": (of_config(model=KeyError), "'model' is missing"),
     "model a list": (of_config(model=[1, 2]), "'model' is a section"),
     "features a string": (of_config(model__features="many"), "got 'many'"),
@@ -161,9 +166,8 @@ BUNDLES = {
     "config nested 100,000 deep": (of_file("config.json", b"[" * 100_000), "no config of jfsr"),
     "config binary": (of_file("config.json", bytes(range(256))), "no config of jfsr"),
     "no config": (lambda b: (b / "config.json").unlink(), "has no config.json"),
-    "config a folder": (lambda b: ((b / "config.json").unlink(), (b / "config.json").mkdir()), ""),
+    "config a folder": (lambda b: ((b / "config.json").unlink(), (b / "config.json").mkdir()), "config.json"),
 }
-del BUNDLES["another digest"]
 
 
 @pytest.mark.parametrize("case", BUNDLES)
@@ -222,7 +226,7 @@ COMMANDS = {
     "export of a bundle": (["export", "bundle", "-o", "out"], "is a bundle already"),
     "export of no run": (["export", "faces", "-o", "out"], "no config.json"),
     "export onto something": (["export", "bundle", "-o", "faces"], "exists"),
-    "rewind of a bundle": (["rewind", "bundle", "--step", "1"], ""),
+    "rewind of a bundle": (["rewind", "bundle", "--step", "1"], "is a bundle, which has no checkpoints"),
     "rewind to no number": (["rewind", "bundle", "--step", "one"], "invalid int value"),
     "port of an unknown network": (["port", "hopnet", "face.png"], "did you mean 'hopenet'"),
     "port of no file": (["port", "hopenet", "absent.pkl"], "absent.pkl"),
@@ -282,12 +286,10 @@ LABELS = {
     "Latin-1": ("file,identity\nJürgen.png,Jürgen\n".encode("latin-1"), "is not UTF-8"),
     "UTF-16": ("file,identity\na.png,A\n".encode("utf-16"), "line 1"),
     "a cell of a million letters": (table("file,identity", "a.png," + "x" * 10**6), "no line of a table"),
-    "an open quote": (table("file,identity", 'a.png,"x', "b.png,y"), "no image"),
     "semicolons": (table("file;yaw_deg", "a.png;3"), "unknown column"),
     "empty": ("", "no column 'file'"),
     "binary": (bytes(range(256)) * 8, "labels.csv, line"),
 }
-del LABELS["an open quote"]  # the rest of the file is then one identity, which CSV allows
 
 
 @pytest.mark.parametrize("case", LABELS)
@@ -436,15 +438,19 @@ TRAININGS = {
 }
 
 
-@pytest.mark.parametrize("override", TRAININGS)
-def test_a_config_that_is_wrong(override, python, tmp_path):
-    process = python.start(
-        "train.py", f"--config=configs/msgan.py:debug,{override}", f"--workdir={tmp_path / 'run'}", "--devices=1"
-    )
+def refused_training(python, *words):
+    """What ``train.py`` prints when it refuses its input."""
+    process = python.start("train.py", *words)
     said = process.finish(120)
     assert process.returncode == 2, said
-    assert TRAININGS[override] in said
     assert "Traceback" not in said
+    return said
+
+
+@pytest.mark.parametrize("override", TRAININGS)
+def test_a_config_that_is_wrong(override, python, tmp_path):
+    config = f"--config=configs/msgan.py:debug,{override}"
+    assert TRAININGS[override] in refused_training(python, config, f"--workdir={tmp_path / 'run'}", "--devices=1")
 
 
 OPTIONS = {
@@ -465,18 +471,12 @@ OPTIONS = {
 @pytest.mark.parametrize("option", OPTIONS)
 def test_an_option_of_training_that_is_wrong(option, python, tmp_path):
     config = [] if option.startswith("--config=") else ["--config=configs/pose.py:debug"]
-    process = python.start("train.py", *config, f"--workdir={tmp_path / 'run'}", option)
-    said = process.finish(120)
-    assert process.returncode == 2, said
-    assert OPTIONS[option] in said
-    assert "Traceback" not in said
+    assert OPTIONS[option] in refused_training(python, *config, f"--workdir={tmp_path / 'run'}", option)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_workdir_that_cannot_be_made(python):
-    process = python.start("train.py", "--config=configs/pose.py:debug", "--workdir=/proc/run")
-    said = process.finish(120)
-    assert process.returncode == 2, said
+    said = refused_training(python, "--config=configs/pose.py:debug", "--workdir=/proc/run")
     assert "--workdir=/proc/run cannot be written" in said
     assert "give another folder" in said
 
@@ -484,8 +484,4 @@ def test_a_workdir_that_cannot_be_made(python):
 @pytest.mark.parametrize("missing", ["config", "workdir"])
 def test_training_takes_both(missing, python, tmp_path):
     given = {"config": "configs/pose.py:debug", "workdir": str(tmp_path / "run")}
-    process = python.start("train.py", *(f"--{k}={v}" for k, v in given.items() if k != missing))
-    said = process.finish(120)
-    assert process.returncode == 2, said
-    assert f"--{missing}" in said
-    assert "Traceback" not in said
+    assert f"--{missing}" in refused_training(python, *(f"--{k}={v}" for k, v in given.items() if k != missing))

@@ -102,13 +102,16 @@ def test_exif_rotation_is_applied(tmp_path):
     assert (got[:, :7] == 255).all()
 
 
-def test_a_malformed_exif_tag_makes_no_photograph_unreadable(tmp_path):
+# A resolution that is text, a number that is one, and a sub-directory at no place: Pillow reads them, and cannot write.
+@pytest.mark.parametrize(("tag", "kind"), [(0x011A, 2), (0x0100, 2), (0x8769, 9)])
+def test_a_malformed_exif_tag_makes_no_photograph_unreadable(tag, kind, tmp_path):
     Image.new("RGB", (12, 10), RED).save(data := io.BytesIO(), "JPEG")
-    # Orientation 6, and a tag whose type does not exist and whose value lies beyond the end.
-    tags = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack("<HHII", 0x829A, 99, 7, 2**31)
+    tags = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack("<HHI4s", tag, kind, 1, b"\xff\xff\xff\xff")
     exif = b"Exif\0\0" + b"II*\0" + struct.pack("<IH", 8, 2) + tags + b"\0\0\0\0"
     jpeg = data.getvalue()
     (tmp_path / "x.jpg").write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:])
+    with Image.open(tmp_path / "x.jpg") as stored, pytest.raises((TypeError, ValueError, struct.error)):
+        ImageOps.exif_transpose(stored)
     assert only(tmp_path).shape == (12, 10, 3)
 
 

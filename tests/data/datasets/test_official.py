@@ -100,6 +100,15 @@ def test_the_account_says_found_kept_and_dropped_by_which_rule(root):
     assert "test.txt" in absent["test"]
 
 
+def test_a_picture_is_read_as_it_is_stored_since_its_labels_are(root):
+    source = official.OfficialFolder(SPEC, root)
+    before = source[0]["image"]
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned
+    Image.fromarray(before).save(root / "a0.png", exif=exif)
+    np.testing.assert_array_equal(official.OfficialFolder(SPEC, root)[0]["image"], before)
+
+
 def test_threads_change_nothing(root):
     assert checking.check(SPEC, root, workers=3) == checking.check(SPEC, root, workers=1)
 
