@@ -142,11 +142,11 @@ def turned(image: Image.Image) -> np.ndarray:
 def to_rgb(image: Image.Image) -> np.ndarray:
     """8-bit RGB [h, w, 3] of a Pillow image in any mode, see the module; EXIF rotation is not applied."""
     if image.mode.startswith("I"):  # 16 bits, or 32 bits that hold 16: keep the high byte
-        wide = np.asarray(image).astype(np.int64)
-        if wide.max(initial=0) > 65535 or 0 < wide.max(initial=0) < 4096:
-            raise BadRecord(
-                f"values from {wide.min()} to {wide.max()}, which are not those of 16 bits; convert it to 8 bits"
-            )
+        wide: np.ndarray = np.asarray(image).astype(np.int64)
+        high = int(np.max(wide, initial=0))
+        low = int(np.min(wide, initial=high))
+        if high > 65535 or 0 < high < 4096:
+            raise BadRecord(f"values from {low} to {high}, which are not those of 16 bits; convert it to 8 bits")
         grey = (np.clip(wide, 0, 65535) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=-1)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
