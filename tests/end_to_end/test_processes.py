@@ -118,12 +118,12 @@ def test_a_killed_process_0_ends_the_others_with_the_code_of_a_fault(python, tmp
     (foreign / "notes.txt").write_text("mine")
     begun = time.time()
     results = ends(two(python, config, foreign))
-    # Process 1 may hear of it, or meet it itself.
-    assert results[0][0] == 2, results
-    assert results[1][0] in (2, cluster.FAULT), results
+    # Both meet it; one may hear of it from the other first.
+    assert sorted(code for code, _ in results) in ([2, 2], [2, cluster.FAULT]), results
     assert time.time() - begun < 60
-    assert "foreign is not empty and has no config.json" in results[0][1]
-    assert "Check failure" not in results[0][1]
+    for _, said in results:
+        assert "foreign is not empty and has no config.json" in said
+        assert "Check failure" not in said
     processes = two(python, config, run)
     wait_for_step(run, 1, processes)
     # Meanwhile: a workdir has one run at a time.

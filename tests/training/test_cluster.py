@@ -178,11 +178,16 @@ def test_a_barrier_that_one_never_reaches_names_it():
 
 def test_two_with_one_number_and_a_port_in_use_are_refused():
     port = free_port()
-    zero = start(port, 0, 3, "pass", timeout_s=6.0)
-    twins = [start(port, 1, 3, "pass", timeout_s=6.0) for _ in range(2)]
-    said = [text for _, text in ends(*twins)]
+    zero = start(port, 0, 3, "pass", timeout_s=60.0)
+    twins = [start(port, 1, 3, "pass", timeout_s=60.0) for _ in range(2)]
+    try:
+        while all(twin.poll() is None for twin in twins):  # the one that has the number waits for the third
+            time.sleep(0.05)
+    finally:
+        for process in (zero, *twins):
+            process.kill()
+    said = [text for _, text in ends(zero, *twins)][1:]
     assert any("cannot join: process 1 (" in text and "has that number" in text for text in said), said
-    ends(zero)
     with socket.create_server(("", 0)) as taken:
         ((code, said),) = ends(start(taken.getsockname()[1], 0, 2, "pass", timeout_s=3.0))
     assert code == 2
