@@ -33,7 +33,11 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "Optional: an error unless the run was made with it.", lock_config=True)
-flags.DEFINE_string("checkpoint", None, "The run to score: a workdir of train.py, or a bundle of 'jfsr export'.")
+flags.DEFINE_string(
+    "checkpoint",
+    None,
+    "The run to score: a workdir of train.py, a bundle of 'jfsr export', or a name of 'jfsr models'.",
+)
 flags.DEFINE_string("workdir", None, "Old name of --checkpoint.")
 flags.DEFINE_string("images", None, "Folder of another method's 128×128 results, named after the faces; with --scale.")
 flags.DEFINE_string("step", "best", "Which checkpoint of a workdir: best, last or a number.")
@@ -108,12 +112,18 @@ class Options:
                 "--images needs --scale, HR over LR size: bicubic, beside it, starts from that low resolution"
             )
         if self.results is None:
-            raise ValueError("--images, and the baselines alone, need --out, a folder for the results")
+            raise ValueError(
+                "--images, the baselines alone and a model that ships with jfsr need --out, a folder for the results"
+            )
 
     @property
     def results(self) -> pathlib.Path | None:
         """Where the results go: a folder for each table or figure inside, unless --out names it for one table."""
-        return self.out or (self.checkpoint / "eval" if self.checkpoint else None)
+        if self.out or not self.checkpoint:
+            return self.out
+        from jfsr.training import runs
+
+        return self.checkpoint / "eval" if runs.locate(self.checkpoint) == self.checkpoint else None
 
 
 def main(argv: list[str]) -> None:

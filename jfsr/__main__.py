@@ -1,4 +1,4 @@
-"""The command line: jfsr restore | export | rewind | port | degrade | data."""
+"""The command line: jfsr restore | pose | models | export | rewind | port | degrade | data."""
 
 from __future__ import annotations
 
@@ -31,19 +31,36 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="jfsr", description="Joint face super-resolution.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    restore = commands.add_parser("restore", help="restore tiny faces that are already cropped")
-    restore.add_argument("images", nargs="+", metavar="IMAGE", help="a cropped face of any size, e.g. 16×16")
-    restore.add_argument("--checkpoint", required=True, help="a workdir of train.py, or a bundle of 'jfsr export'")
-    restore.add_argument("-o", "--out", required=True, help="folder for the PNGs")
-    restore.add_argument("--step", default="best", help="checkpoint of a workdir: best (default), last, or a number")
-    restore.add_argument("--no-pose", action="store_true", help="do not estimate the head pose of the results")
+    restore = commands.add_parser("restore", help="find and restore the small faces of photographs")
+    _add_photo_options(restore)
+    restore.add_argument("-o", "--out", required=True, help="folder for the results")
+    restore.add_argument(
+        "--cropped", action="store_true", help="the pictures are cropped faces of any size, e.g. 16×16"
+    )
+    restore.add_argument("--no-pose", action="store_true", help="do not estimate head poses")
+    restore.add_argument(
+        "--enlarge",
+        type=_positive,
+        default=0,
+        help="the factor by which photographs grow (default: as much as their smallest restored face needs)",
+    )
+    restore.add_argument("--report", action="store_true", help="also write a page of all photographs, report.html")
     restore.add_argument(
         "--soft-landmarks",
         action="store_true",
-        help="draw landmarks at the centre of mass of each heatmap, not at its maximum",
+        help="with --cropped: draw landmarks at the centre of mass of each heatmap, not at its maximum",
     )
-    restore.add_argument("--overwrite", action="store_true", help="replace PNGs of an earlier call")
+    restore.add_argument("--overwrite", action="store_true", help="replace results of an earlier call")
     restore.set_defaults(run=_restore)
+
+    pose = commands.add_parser("pose", help="read the head poses of the faces of photographs, small ones restored")
+    _add_photo_options(pose)
+    pose.add_argument("-o", "--out", help="the CSV to write (default: a table on the terminal)")
+    pose.add_argument("--overwrite", action="store_true", help="replace the CSV of an earlier call")
+    pose.set_defaults(run=_pose)
+
+    listing = commands.add_parser("models", help="list the models that ship with jfsr")
+    listing.set_defaults(run=_models)
 
     export = commands.add_parser("export", help="make a bundle (parameters and config) from a workdir")
     export.add_argument("workdir", help="a workdir of train.py")
@@ -112,6 +129,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_photo_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("images", nargs="+", metavar="PATH", help="a photograph, or a folder of them")
+    command.add_argument(
+        "--checkpoint",
+        default="",
+        help="a workdir of train.py, a bundle of 'jfsr export' or a name of 'jfsr models' (default: those that ship "
+        "with jfsr, by the size of each face)",
+    )
+    command.add_argument("--step", default="best", help="checkpoint of a workdir: best (default), last, or a number")
+    command.add_argument("--boxes", help="a CSV of faces (file, x0, y0, x1, y1) instead of finding them by MTCNN")
+    command.add_argument(
+        "--smallest", type=_positive, default=10, metavar="PX", help="height of the smallest face to find (default 10)"
+    )
+
+
 def _positive(text: str) -> int:
     """A count of an option."""
     if not (text.isdecimal() and int(text[:9]) >= 1 and len(text) < 9):
@@ -129,7 +161,99 @@ def _seed(text: str) -> int:
 # ---- restore, export
 
 
-def _restore(args: argparse.Namespace) -> None:
+def _restore(args: argparse.Namespace) -> int:
+    if args.cropped:
+        if args.boxes or args.report or args.enlarge:
+            raise ValueError("--cropped faces are whole pictures: it takes no --boxes, --report or --enlarge")
+        _restore_cropped(args)
+        return 0
+    from jfsr import album
+
+    if args.soft_landmarks:
+        raise ValueError("--soft-landmarks goes with --cropped")
+    out = files.path(args.out)
+    album.check_target(out, overwrite=args.overwrite)
+    options = _photos(args, pose=not args.no_pose)
+    done = album.restore(**options, out=out, enlarge=args.enlarge, report=args.report)
+    _say(done)
+    print(f"{out}: {done.text()}")
+    return 1 if done.bad else 0
+
+
+def _pose(args: argparse.Namespace) -> int:
+    from jfsr import album
+
+    out = files.path(args.out) if args.out else None
+    if out and out.suffix.lower() != ".csv":
+        raise ValueError(f"-o is {out}; it takes the name of a CSV, for instance poses.csv")
+    _refuse_to_replace([out] if out else [], [], overwrite=args.overwrite)
+    done = album.read_poses(**_photos(args, pose=True))
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        files.write_text(out, album.to_csv(done.rows))
+    _say(done)
+    for row in [] if out else done.rows:
+        yaw, pitch, roll = (row[f"{axis}_deg"] for axis in ("yaw", "pitch", "roll"))
+        size = f"{row['native_px']:.0f} px"
+        how = row["model"] or "as it is"
+        angles = f"yaw {yaw:+6.1f}°  pitch {pitch:+6.1f}°  roll {roll:+6.1f}°"
+        print(f"{row['file']}  face {row['face']}  {size}  {how}  {angles}")
+    print(f"{out}: {done.text()}" if out else done.text())
+    return 1 if done.bad else 0
+
+
+def _photos(args: argparse.Namespace, *, pose: bool) -> dict[str, Any]:
+    """The pictures, the networks and what finds the faces, of the options that restore and pose share."""
+    from jfsr import album, api, photos
+    from jfsr.data.photos import read_faces
+    from jfsr.training import runs
+
+    pictures, notes = album.collect([files.path(p) for p in args.images])
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    boxes = None
+    if args.boxes:
+        boxes = album.boxes_by_name(read_faces(args.boxes), pictures, files.path(args.boxes))
+    names = [args.checkpoint] if args.checkpoint else [n for n in runs.shipped() if n.startswith("msgan")]
+    if not names:
+        raise ValueError("no model ships with this jfsr; give one: --checkpoint DIR")
+    networks = [api.load(name, step=_step(args.step)) for name in names]
+    if pose and not networks[0].config.get("frozen", {}).get("pose", ""):
+        raise ValueError(f"the config of {names[0]} names no pose network (frozen.pose); --no-pose restores without")
+    no_detector: Any = lambda photo: []
+    find = no_detector if boxes is not None else photos.detector(smallest_px=float(args.smallest))
+    return {"pictures": pictures, "by": photos.BySize(networks, pose=pose), "find": find, "boxes": boxes}
+
+
+def _say(done: Any) -> None:
+    """What a person should know of a call on photographs."""
+    for name in done.without:
+        print(f"no face found: {name} (a cropped face? --cropped takes it whole)", file=sys.stderr)
+    for _, reason in done.bad:
+        print(f"not read: {reason}", file=sys.stderr)
+
+
+def _models(args: argparse.Namespace) -> None:
+    from jfsr.training import runs
+
+    for name in runs.shipped():
+        card = files.read_text(runs.SHIPPED / name / "README.md").strip().splitlines()
+        size = (runs.SHIPPED / name / runs.PARAMS).stat().st_size
+        print(f"{name:12}{card[0].lstrip('# ')}; {size / 1e6:.1f} MB\n{'':12}{runs.SHIPPED / name / 'README.md'}")
+    if not runs.shipped():
+        print("no model ships with this jfsr")
+
+
+def _default_model() -> str:
+    """The model for cropped faces where none is named."""
+    from jfsr.training import runs
+
+    if "msgan-x8" not in runs.shipped():
+        raise ValueError("no model ships with this jfsr; give one: --checkpoint DIR")
+    return "msgan-x8"
+
+
+def _restore_cropped(args: argparse.Namespace) -> None:
     from jfsr import api, metrics
     from jfsr.data.images import read_image
     from jfsr.drawing import figures
@@ -144,7 +268,7 @@ def _restore(args: argparse.Namespace) -> None:
     pictures = [read_image(f, reduce=True) for f in inputs]  # reads all before writing any
     targets = _targets(inputs, out)
     _refuse_to_replace(targets, inputs, overwrite=args.overwrite)
-    restorer = api.load(args.checkpoint, step=_step(args.step))
+    restorer = api.load(args.checkpoint or _default_model(), step=_step(args.step))
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always")
         lr = restorer.low_resolution(pictures)

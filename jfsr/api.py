@@ -1,11 +1,11 @@
-"""Restoring faces from Python: ``jfsr.load(path)(images)``."""
+"""Restoring faces from Python: ``jfsr.load(path)(images)``, or ``jfsr.load(path).photo(photograph)``."""
 
 from __future__ import annotations
 
 import functools
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.errors
@@ -14,9 +14,11 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from jfsr import bundle, files, methods
+from jfsr import bundle, files, methods, photos
+from jfsr.data.boxes import Face
 from jfsr.data.images import read_image, turned
 from jfsr.geometry import HR_SIZE
+from jfsr.photos import PhotoFace
 from jfsr.training import runs
 
 Picture = np.ndarray | Image.Image | str | os.PathLike  # an array is one picture [h, w, 3] or a stack [b, h, w, 3]
@@ -28,18 +30,18 @@ def load(path: os.PathLike | str, *, step: int | str = "best", check: bool = Fal
     """Loads a trained system.
 
     Args:
-      path: a workdir of train.py or a bundle of ``jfsr export``.
+      path: a workdir of train.py, a bundle of ``jfsr export``, or the name of one that ships with jfsr.
       step: which checkpoint of a workdir: ``'best'``, ``'last'`` or a number.
       check: also run the test vector of a bundle, and refuse if this machine computes another picture.
 
     Raises:
       ValueError: no such folder, no checkpoint in it, a method that restores no faces, or a failed check.
     """
-    path = files.path(path)
+    path = runs.locate(path)
     config = runs.checked_config(path)
     variables, at = runs.load_variables(path, step=step)
     try:
-        restorer = Restorer(config, variables, step=at)
+        restorer = Restorer(config, variables, step=at, name=path.name)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     if check:
@@ -57,6 +59,7 @@ class Restorer:
     """A trained super-resolution system: tiny faces in, 128×128 faces out.
 
     Attributes:
+      name: of its folder.
       config: the run's config.
       scale: HR size divided by LR size.
       hr_size: side of a restored face; 128, unless the run's ``data.hr_size`` says otherwise.
@@ -65,13 +68,14 @@ class Restorer:
       sha256: digest of the parameters.
     """
 
-    def __init__(self, config: Any, variables: dict[str, Any], *, step: int | None = None):
+    def __init__(self, config: Any, variables: dict[str, Any], *, step: int | None = None, name: str = ""):
         method = methods.find(config.method)
         if not isinstance(method, methods.SuperResolver):
             raise ValueError(
                 f"{config.method} is a frozen network: it restores no faces (its bundle goes into config.frozen)"
             )
         self.config, self.variables, self.step = config, jax.device_put(variables), step
+        self.name = name or config.method
         self.method, self.scale, self.sha256 = config.method, config.scale, runs.digest(variables)
         self.hr_size = config.data.get("hr_size", HR_SIZE)
         self._predict = jax.jit(functools.partial(method.predict, config))
@@ -95,6 +99,25 @@ class Restorer:
         """
         return np.round(255.0 * self.predict(self.low_resolution(images))).astype(np.uint8)
 
+    def photo(self, image: Picture, faces: Sequence[Face] | None = None) -> list[PhotoFace]:
+        """Finds and restores the faces of a photograph.
+
+        Args:
+          image: one picture of any size.
+          faces: where its faces are; None: found by MTCNN (extra ``detect``).
+
+        Returns:
+          The faces, the largest first where they were found. A face that has more pixels than this network can use, or
+          under 6, is left alone and says so.
+
+        Raises:
+          ImportError: faces are to be found, and the package ``mtcnn`` is absent.
+        """
+        pixels = _as_uint8(image)
+        found = photos.detector()(pixels) if faces is None else faces
+        pose = bool(self.config.get("frozen", {}).get("pose", ""))
+        return photos.BySize([self], pose=pose).photo(pixels, found)
+
     def low_resolution(self, images: Picture | Sequence[Picture]) -> Float[np.ndarray, "b h w 3"]:
         """The pictures as the network takes them: float32 [b, 128/scale, 128/scale, 3] in [0, 1]."""
         single = isinstance(images, (str, os.PathLike, Image.Image)) or getattr(images, "ndim", 4) == 3
@@ -116,17 +139,10 @@ class Restorer:
           ``sr`` [b, 128, 128, 3] in [0, 1], ``stages``, and from a system that finds landmarks ``landmarks_px``
           [b, n, 2]; see :class:`jfsr.methods.Prediction`.
         """
-        side, out = self.hr_size // self.scale, []
+        side = self.hr_size // self.scale
         if lr.shape[1:] != (side, side, 3):
             raise ValueError(f"this network takes [b, {side}, {side}, 3], got {list(lr.shape)}")
-        for first in range(0, len(lr), CHUNK):
-            chunk = lr[first : first + CHUNK]
-            # Padded to a power of two: five programs serve every number of faces, and a single face is not padded.
-            size = 1 << (len(chunk) - 1).bit_length()
-            padded = np.concatenate([chunk, np.repeat(chunk[-1:], size - len(chunk), axis=0)])
-            outputs = self._predict(self.variables, padded)
-            out.append(jax.tree.map(lambda x, real=len(chunk): np.asarray(x)[:real], outputs))
-        return jax.tree.map(lambda *x: np.concatenate(x), *out)
+        return _in_chunks(functools.partial(self._predict, self.variables), lr)
 
     def landmarks(self, images: Picture | Sequence[Picture], *, soft: bool = False) -> Float[np.ndarray, "b n 2"]:
         """The landmarks (x, y) of cropped faces, in pixels of the restored 128×128 face.
@@ -155,7 +171,20 @@ class Restorer:
         if not name:
             raise ValueError(f"the config of this {self.method} names no pose network (frozen.pose)")
         network, variables, apply = _pose_network(name)
-        return np.asarray(network.decode(apply(variables, images.astype(np.float32) / 255.0).logits))
+        logits = _in_chunks(lambda chunk: apply(variables, chunk).logits, images.astype(np.float32) / 255.0)
+        return np.asarray(network.decode(logits))
+
+
+def _in_chunks(program: Callable[[Any], Any], images: Float[np.ndarray, "b h w 3"]) -> Any:
+    """What a compiled program gives for one or more images, as host arrays."""
+    out = []
+    for first in range(0, len(images), CHUNK):
+        chunk = images[first : first + CHUNK]
+        # Padded to a power of two: five programs serve every number of faces, and a single face is not padded.
+        size = 1 << (len(chunk) - 1).bit_length()
+        outputs = program(np.concatenate([chunk, np.repeat(chunk[-1:], size - len(chunk), axis=0)]))
+        out.append(jax.tree.map(lambda x, real=len(chunk): np.asarray(x)[:real], outputs))
+    return jax.tree.map(lambda *x: np.concatenate(x), *out)
 
 
 @functools.cache

@@ -81,7 +81,7 @@ def read_check(bundle: os.PathLike | str) -> dict[str, np.ndarray]:
     Raises:
       ValueError: there is no such file (a workdir has none), or it is damaged.
     """
-    file = files.path(bundle) / "check.npz"
+    file = runs.locate(bundle) / "check.npz"
     try:
         with np.load(file) as arrays:
             return {name: arrays[name] for name in ("lr", "sr")}

@@ -174,14 +174,24 @@ BUNDLES = {
 def test_a_bundle_that_is_wrong(case, here, capsys):
     damage, said = BUNDLES[case]
     damage(here / "bundle")
-    err = refused(capsys, "restore", here / "face.png", "--checkpoint", here / "bundle", "-o", here / "out")
+    err = refused(
+        capsys, "restore", "--cropped", here / "face.png", "--checkpoint", here / "bundle", "-o", here / "out"
+    )
     assert said in err
     assert "bundle" in err
     assert not (here / "out").exists()
 
 
 def test_a_good_bundle_restores(here, capsys):
-    words = ["restore", str(here / "face.png"), "--checkpoint", str(here / "bundle"), "-o", str(here / "out")]
+    words = [
+        "restore",
+        "--cropped",
+        str(here / "face.png"),
+        "--checkpoint",
+        str(here / "bundle"),
+        "-o",
+        str(here / "out"),
+    ]
     assert cli.main([*words, "--no-pose"]) == 0
     assert (here / "out" / "face.png").exists()
 
@@ -210,19 +220,32 @@ PICTURES = {
 def test_a_picture_that_is_wrong(case, here, capsys):
     make, name, said = PICTURES[case]
     make(here)
-    err = refused(capsys, "restore", here / name, "--checkpoint", here / "bundle", "-o", here / "out")
+    err = refused(capsys, "restore", "--cropped", here / name, "--checkpoint", here / "bundle", "-o", here / "out")
     assert said in err
     assert name in err
 
 
 # ---- Commands
 
+BOXED = ["restore", "face.png", "--checkpoint", "bundle", "--no-pose", "-o", "out", "--boxes"]
 COMMANDS = {
-    "restore without a face": (["restore", "--checkpoint", "bundle", "-o", "out"], "IMAGE"),
+    "restore without a face": (["restore", "--checkpoint", "bundle", "-o", "out"], "PATH"),
     "restore by nothing": (["restore", "face.png", "--checkpoint", "absent", "-o", "out"], "no folder"),
     "restore by a picture": (["restore", "face.png", "--checkpoint", "face.png", "-o", "out"], "no folder"),
     "restore onto a file": (["restore", "face.png", "--checkpoint", "bundle", "-o", "face.png"], "is a file"),
-    "restore onto itself": (["restore", "face.png", "--checkpoint", "bundle", "-o", "."], "is an input"),
+    "restore onto itself": (["restore", "--cropped", "face.png", "--checkpoint", "bundle", "-o", "."], "is an input"),
+    "restore nothing": (["restore", "absent.png", "--checkpoint", "bundle", "-o", "out"], "no such file or folder"),
+    "restore an empty folder": (["restore", "bundle", "--checkpoint", "bundle", "-o", "out"], "no picture in bundle"),
+    "restore onto results": (["restore", "face.png", "--checkpoint", "bundle", "-o", "."], "faces exists"),
+    "restore with a box too few": ([*BOXED, "few.csv"], "few.csv, line 2: fewer cells"),
+    "restore with a hole in a box": ([*BOXED, "hole.csv"], "hole.csv, line 2: a cell is no number"),
+    "restore with an empty box": ([*BOXED, "flat.csv"], "flat.csv, line 2: the box 1, 1, 1, 5 is none"),
+    "restore with boxes of others": ([*BOXED, "other.csv"], "other.csv has no line for face.png"),
+    "restore with no boxes": ([*BOXED, "face.png"], "face.png, line 1: "),
+    "restore cropped, with boxes": ([*BOXED, "few.csv", "--cropped"], "takes no --boxes"),
+    "restore by a factor of nothing": ([*BOXED, "few.csv", "--enlarge", "0"], "is no count"),
+    "pose of a network without one": (["pose", "face.png", "--checkpoint", "bundle"], "names no pose network"),
+    "pose onto a picture": (["pose", "face.png", "--checkpoint", "bundle", "-o", "x.png"], "takes the name of a CSV"),
     "export of a bundle": (["export", "bundle", "-o", "out"], "is a bundle already"),
     "export of no run": (["export", "faces", "-o", "out"], "no config.json"),
     "export onto something": (["export", "bundle", "-o", "faces"], "exists"),
@@ -257,6 +280,9 @@ COMMANDS = {
 def test_a_command_that_is_wrong(case, here, monkeypatch, capsys):
     words, said = COMMANDS[case]
     monkeypatch.chdir(here)
+    for name, line in {"few": "face.png,1,2", "hole": "face.png,1,2,,5", "flat": "face.png,1,1,1,5"}.items():
+        (here / f"{name}.csv").write_text(f"file,x0,y0,x1,y1\n{line}\n")
+    (here / "other.csv").write_text("file,x0,y0,x1,y1\nmine.png,1,1,5,5\n")
     before = sorted(p.relative_to(here) for p in here.rglob("*"))
     assert said in refused(capsys, *words)
     assert sorted(p.relative_to(here) for p in here.rglob("*")) == before

@@ -57,7 +57,7 @@ def refused(capsys, *words):
 
 def test_restore_writes_what_the_api_gives_and_prints_what_it_did(run, faces, tmp_path, capsys):
     out = tmp_path / "deep" / "out"
-    assert call("restore", *faces, "--checkpoint", run, "-o", out) == 0
+    assert call("restore", "--cropped", *faces, "--checkpoint", run, "-o", out) == 0
     said = capsys.readouterr()
     assert said.out.splitlines() == [str(out / "a.png"), str(out / "b.png")]
     assert said.err.splitlines() == [
@@ -66,7 +66,12 @@ def test_restore_writes_what_the_api_gives_and_prints_what_it_did(run, faces, tm
     ]
     np.testing.assert_array_equal(np.asarray(Image.open(out / "a.png")), api.load(run)(faces[0])[0])
     assert np.asarray(Image.open(out / "b.png")).shape == (128, 128, 3)
-    assert call("restore", faces[0], "--checkpoint", run, "-o", tmp_path / "last", "--step", "20", "--no-pose") == 0
+    assert (
+        call(
+            "restore", "--cropped", faces[0], "--checkpoint", run, "-o", tmp_path / "last", "--step", "20", "--no-pose"
+        )
+        == 0
+    )
     assert capsys.readouterr().err == ""
     wanted = api.load(run, step="last")(faces[0])[0]
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "last" / "a.png")), wanted)
@@ -75,14 +80,14 @@ def test_restore_writes_what_the_api_gives_and_prints_what_it_did(run, faces, tm
 def test_restore_prints_the_pose_of_every_face(run, faces, tmp_path, capsys, monkeypatch):
     poses = np.array([[-31.25, 4.0, 0.5], [0.0, -12.0, 90.0]], np.float32)
     monkeypatch.setattr(api.Restorer, "pose", lambda self, images: poses)
-    assert call("restore", *faces, "--checkpoint", run, "-o", tmp_path / "out") == 0
+    assert call("restore", "--cropped", *faces, "--checkpoint", run, "-o", tmp_path / "out") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[1:] == ["yaw", "-31.2°", "pitch", "+4.0°", "roll", "+0.5°"]
     assert lines[1].split()[1:] == ["yaw", "+0.0°", "pitch", "-12.0°", "roll", "+90.0°"]
 
 
 def test_nothing_is_replaced_unasked_and_inputs_never(run, faces, tmp_path, capsys):
-    words = ("restore", faces[0], "--checkpoint", run, "--no-pose", "-o")
+    words = ("restore", "--cropped", faces[0], "--checkpoint", run, "--no-pose", "-o")
     assert call(*words, tmp_path / "out") == 0
     capsys.readouterr()
     before = faces[0].read_bytes()
@@ -99,10 +104,12 @@ def test_files_of_one_name_keep_their_folder(run, tmp_path, capsys):
     for file in files:
         file.parent.mkdir()
         Image.new("RGB", (16, 16)).save(file)
-    assert call("restore", *files, "--checkpoint", run, "-o", tmp_path / "out", "--no-pose") == 0
+    assert call("restore", "--cropped", *files, "--checkpoint", run, "-o", tmp_path / "out", "--no-pose") == 0
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"ada_face.png", "bob_face.png"}
     capsys.readouterr()
-    assert "would become" in refused(capsys, "restore", files[0], files[0], "--checkpoint", run, "-o", tmp_path / "two")
+    assert "would become" in refused(
+        capsys, "restore", "--cropped", files[0], files[0], "--checkpoint", run, "-o", tmp_path / "two"
+    )
 
 
 def test_wrong_input_gives_one_line_and_writes_nothing(run, faces, tmp_path, capsys):
@@ -113,7 +120,7 @@ def test_wrong_input_gives_one_line_and_writes_nothing(run, faces, tmp_path, cap
     empty.touch()
     (tmp_path / "folder").mkdir()
     at = ("--checkpoint", run, "-o", out)
-    restore = lambda *words: refused(capsys, "restore", *words)
+    restore = lambda *words: refused(capsys, "restore", "--cropped", *words)
     assert f"no such image: {tmp_path / 'c.png'}, {tmp_path / 'folder'}\n" in restore(
         faces[0], tmp_path / "c.png", tmp_path / "folder", *at
     )
@@ -193,7 +200,11 @@ import sys
 from jfsr.__main__ import main
 run, face, bundle, out = sys.argv[1:]
 assert main(["export", run, "-o", bundle]) == 0
-assert main(["restore", face, "--checkpoint", bundle, "-o", out]) == 0
+assert main(["restore", face, "--cropped", "--checkpoint", bundle, "-o", out]) == 0
+with open(out + "/boxes.csv", "w") as boxes:
+    boxes.write("file,x0,y0,x1,y1\\na.png,2,2,14,14\\n")
+photo = ["restore", face, "--checkpoint", bundle, "--boxes", out + "/boxes.csv", "--no-pose", "-o", out + "/photo"]
+assert main(photo) == 0
 heavy = {"tensorflow", "tensorflow_datasets", "clu", "torch", "matplotlib"} & set(sys.modules)
 assert not heavy, heavy
 """

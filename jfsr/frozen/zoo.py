@@ -140,9 +140,12 @@ def describe() -> str:
 
 
 def _weights(name: str) -> pathlib.Path | None:
-    """The weights of a network: the file that ships with jfsr, else the one in the weights folder, if there is one."""
-    candidates = [folder / f"{name}.safetensors" for folder in (PACKAGED, weights_dir())]
-    return next((file for file in candidates if file.exists()), None)
+    """The weights of a network: those in the weights folder, which the user has ported, else those that ship with jfsr.
+
+    Of our own networks, which are not ported, it is the other way round.
+    """
+    folders = (weights_dir(), PACKAGED) if networks()[name].rules else (PACKAGED, weights_dir())
+    return next((file for folder in folders if (file := folder / f"{name}.safetensors").exists()), None)
 
 
 def _how_to_get(net: FrozenNetwork, *, again: bool = False) -> str:

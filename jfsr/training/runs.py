@@ -43,6 +43,9 @@ PARAMS = "params.safetensors"  # a bundle's arrays, named 'params/…' and 'batc
 # Version of the files under checkpoints/; it changes when a State can no longer be read by name.
 LAYOUT = 1
 
+# The bundles that ship with jfsr, by name.
+SHIPPED = pathlib.Path(__file__).parent.parent / "shipped"
+
 
 class CheckpointError(ValueError):
     """A workdir or bundle that cannot be used, and what to do about it."""
@@ -51,16 +54,28 @@ class CheckpointError(ValueError):
 # ---- A workdir or a bundle
 
 
+def shipped() -> list[str]:
+    """The names of the bundles that ship with jfsr."""
+    return sorted(p.parent.name for p in SHIPPED.glob(f"*/{CONFIG}"))
+
+
+def locate(path: os.PathLike | str) -> pathlib.Path:
+    """The folder of a workdir or bundle: what the user names, or a bundle that ships with jfsr, by its name."""
+    path = files.path(path)
+    return SHIPPED / path.name if not path.exists() and str(path) in shipped() else path
+
+
 def read_config(path: os.PathLike | str) -> ConfigDict:
     """The config of a workdir or bundle, under today's keys.
 
     Raises:
       CheckpointError: the path is neither, or its config is damaged.
     """
-    path = files.path(path)
+    path = locate(path)
     file = path / CONFIG
     if not path.is_dir():
-        raise CheckpointError(f"no folder {path}; give a workdir of train.py or a bundle of 'jfsr export'")
+        names = f" ({', '.join(shipped())} ship with jfsr)" if shipped() else ""
+        raise CheckpointError(f"no folder {path}; give a workdir of train.py or a bundle of 'jfsr export'{names}")
     if not file.exists():
         raise CheckpointError(f"{path} has no {CONFIG}, so it is neither a workdir of train.py nor a bundle")
     try:
@@ -82,9 +97,7 @@ def checked_config(path: os.PathLike | str) -> ConfigDict:
     try:
         configs.validate(config, run_schema(config.method))
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(
-            f"{files.path(path) / CONFIG} is no config of jfsr ({error}); restore the file"
-        ) from error
+        raise CheckpointError(f"{locate(path) / CONFIG} is no config of jfsr ({error}); restore the file") from error
     return config
 
 
@@ -105,7 +118,7 @@ def load_variables(
     Raises:
       ValueError: the path is neither, or is a bundle whose parameters are not the exported ones.
     """
-    path = files.path(path)
+    path = locate(path)
     if not path.is_dir():
         raise ValueError(f"{path} is no folder; give a workdir of train.py or a bundle of 'jfsr export'")
     if is_bundle(path):
@@ -124,7 +137,7 @@ def load_variables(
 
 def is_bundle(path: os.PathLike | str) -> bool:
     """Whether a folder is a bundle, as opposed to a workdir."""
-    return (files.path(path) / PARAMS).exists()
+    return (locate(path) / PARAMS).exists()
 
 
 def digest(variables: dict[str, Any]) -> str:

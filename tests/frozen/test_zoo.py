@@ -111,7 +111,7 @@ def test_the_list_has_every_network_with_file_place_licence_size_and_state(tmp_p
     assert set(wanted.split()) | {"mobilefacenet"} <= lines.keys()
     for name in zoo.names():
         net = zoo.network(name)
-        state = "absent" if net.rules else "present"
+        state = "absent" if net.rules and name != "lightpose" else "present"
         assert all(word in lines[name] for word in (state, *(f.name for f in net.files), net.published, net.licence)), (
             name
         )
@@ -175,6 +175,15 @@ def test_weights_load_from_the_package_and_from_the_folder(weights, small_pose):
         assert "small_pose pose present" in " ".join(zoo.describe().split())
         file.unlink()
     assert "small_pose pose absent" in " ".join(zoo.describe().split())
+
+
+def test_a_port_of_the_users_goes_before_what_ships(monkeypatch, tmp_path):
+    monkeypatch.setenv("JFSR_WEIGHTS", str(tmp_path))
+    _, shipped = zoo.load("lightpose")
+    assert (zoo.PACKAGED / "lightpose.LICENSE").read_text().startswith("MIT License")
+    trees.save_tree(tmp_path / "lightpose.safetensors", jax.tree.map(np.zeros_like, shipped), metadata={"rules": "1"})
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(zoo.load("lightpose")[1]))
+    assert any(np.any(leaf) for leaf in jax.tree.leaves(shipped))
 
 
 def test_weights_of_another_network_or_of_other_rules_are_refused(weights, small_pose):
