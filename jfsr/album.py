@@ -30,7 +30,7 @@ from tqdm import tqdm
 from jfsr import files
 from jfsr.data import csvfile
 from jfsr.data.boxes import Face
-from jfsr.data.images import find_images, read_image
+from jfsr.data.images import find_images, read_reduced
 from jfsr.data.records import BadRecord
 from jfsr.drawing import figures
 from jfsr.photos import BySize, PhotoFace, enlargement, pasted
@@ -195,11 +195,12 @@ def _faces(
     def found() -> Iterator[tuple[str, Any, Sequence[Face]]]:
         for name, file in pictures.items():
             try:
-                photo = read_image(file, reduce=True)
+                photo, ratio = read_reduced(file)
             except BadRecord as error:
                 done.bad.append((name, str(error)))
                 continue
-            yield name, photo, find(photo) if boxes is None else boxes[name]
+            given = [] if boxes is None else boxes[name]
+            yield name, photo, find(photo) if boxes is None else [_scaled(face, ratio) for face in given]
 
     shown = tqdm(by.photos(found()), total=len(pictures), unit="photo", disable=not sys.stderr.isatty())
     for name, photo, faces in shown:
@@ -208,6 +209,10 @@ def _faces(
             done.without.append(name)
         done.rows += [row(str(pictures[name]), number, face) for number, face in enumerate(faces, 1)]
         yield name, photo, faces
+
+
+def _scaled(face: Face, ratio: float) -> Face:
+    return Face(face.box_px * ratio, (face.points_px + 0.5) * ratio - 0.5, face.score)
 
 
 def row(file: str, number: int, face: PhotoFace) -> dict[str, Any]:

@@ -76,10 +76,17 @@ def find_images(root: pathlib.Path) -> Found:
     return Found(sorted(out), notes)
 
 
-def read_size(path: pathlib.Path) -> tuple[int, int]:
-    """(width, height) from the header; BadRecord if the file is not an image or its size is impossible."""
+def read_size(path: pathlib.Path, *, reduce: bool = False) -> tuple[int, int]:
+    """(width, height) from the header; BadRecord if the file is not an image or its size is impossible.
+
+    Args:
+      path: of the file.
+      reduce: the size at which :func:`read_image` with ``reduce`` decodes it.
+    """
     try:
         with Image.open(path) as image:
+            if reduce:
+                _reduce(image)
             _check(path, image)
             return image.size
     except Exception as error:
@@ -94,25 +101,44 @@ def read_image(path: pathlib.Path, *, upright: bool = True, reduce: bool = False
       upright: turn it as its EXIF orientation says.
       reduce: a JPEG that is too large is decoded at a half, a quarter or an eighth of its size, by its own blocks.
     """
+    return _read(path, upright=upright, reduce=reduce)[0]
+
+
+def read_reduced(path: pathlib.Path) -> tuple[np.ndarray, float]:
+    """:func:`read_image` with ``reduce``, and what lengths in the file's pixels are to be multiplied with; mostly 1."""
+    return _read(path, upright=True, reduce=True)
+
+
+def decode_image(data: bytes, name: str, *, upright: bool = True) -> np.ndarray:
+    """8-bit RGB [h, w, 3] from the bytes of an image file; BadRecord, with the name, if they cannot be decoded."""
+    return _decode(data, name, upright=upright, reduce=False)[0]
+
+
+def _read(path: pathlib.Path, *, upright: bool, reduce: bool) -> tuple[np.ndarray, float]:
     try:
-        return decode_image(path.read_bytes(), str(path), upright=upright, reduce=reduce)
+        return _decode(path.read_bytes(), str(path), upright=upright, reduce=reduce)
     except OSError as error:
         raise BadRecord(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def decode_image(data: bytes, name: str, *, upright: bool = True, reduce: bool = False) -> np.ndarray:
-    """8-bit RGB [h, w, 3] from the bytes of an image file; BadRecord, with the name, if they cannot be decoded."""
+def _decode(data: bytes, name: str, *, upright: bool, reduce: bool) -> tuple[np.ndarray, float]:
     try:
         with Image.open(io.BytesIO(data)) as image:
-            width, height = image.size
-            fits = [n for n in (2, 4, 8) if width * height <= MAX_PIXELS * n * n]
-            if reduce and width * height > MAX_PIXELS and fits and image.format == "JPEG":
-                image.draft("RGB", (width // fits[0], height // fits[0]))
+            ratio = _reduce(image) if reduce else 1.0
             _check(name, image)
             image.load()
-            return turned(image) if upright else to_rgb(image)
+            return (turned(image) if upright else to_rgb(image)), ratio
     except Exception as error:  # broken data can make the decoders raise nearly anything: struct.error, zlib.error, …
         raise _bad(name, error, empty=not data) from error
+
+
+def _reduce(image: Image.Image) -> float:
+    """Makes a JPEG that is too large decode at a part of its size, and says which part."""
+    width, height = image.size
+    fits = [n for n in (2, 4, 8) if width * height <= MAX_PIXELS * n * n]
+    if width * height > MAX_PIXELS and fits and image.format == "JPEG":
+        image.draft("RGB", (width // fits[0], height // fits[0]))
+    return image.size[0] / width
 
 
 ORIENTATION = 0x0112

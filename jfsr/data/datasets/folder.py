@@ -12,8 +12,9 @@ A folder of faces without landmarks may hold an ``mtcnn.csv`` (:mod:`jfsr.data.b
 
 Images are ordered by their paths. Any mode that Pillow decodes is read as 8-bit RGB, see :mod:`jfsr.data.images`; EXIF
 rotation is applied, and landmarks refer to the rotated image. Hidden and system folders are not looked into; folders
-that are links are, once. A file that cannot be read is skipped, counted and listed with its reason. So is a line of
-labels.csv that is at fault, as long as at most one in a hundred is; more are an error.
+that are links are, once. A JPEG over the pixel limit is decoded at a part of its size, and its landmarks move with it.
+A file that cannot be read is skipped, counted and listed with its reason. So is a line of labels.csv that is at fault,
+as long as at most one in a hundred is; more are an error.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from jfsr import files
 from jfsr.data import records
 from jfsr.data.csvfile import find
 from jfsr.data.datasets.labels import read_labels
-from jfsr.data.images import SUFFIXES, find_images, read_image, read_size
+from jfsr.data.images import SUFFIXES, find_images, read_image, read_reduced, read_size
 from jfsr.data.records import BadRecord, Record
 
 SMALL = 48  # a face of fewer pixels is no high resolution
@@ -67,9 +68,9 @@ class Folder:
         self.files: list[pathlib.Path] = []
         for path in paths:
             try:
-                small += min(read_size(path)) < SMALL
+                small += min(read_size(path, reduce=True)) < SMALL
                 if check == "decode":
-                    read_image(path)
+                    read_image(path, reduce=True)
                 self.files.append(path)
             except BadRecord as error:
                 self._skip(path, error)
@@ -100,7 +101,7 @@ class Folder:
         path = self.files[index]
         name = self._relative(path)
         try:
-            image = read_image(path)
+            image, ratio = read_reduced(path)
         except BadRecord as error:
             self._skip(path, error)
             raise
@@ -110,6 +111,8 @@ class Folder:
             record["pose_deg"] = row["pose_deg"]
             record["identity"] = np.int32(self.identities.get(row["identity"], -1))
             points = row["landmarks"]
+            if ratio != 1:  # landmarks are pixel centres of the file's picture
+                points = ((points + 0.5) * ratio - 0.5).astype(np.float32)
             if len(points) == 68:
                 record |= records.landmark_labels(points)
             elif len(points) == 5:

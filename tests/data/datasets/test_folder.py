@@ -207,6 +207,27 @@ def test_a_huge_jpeg_is_reduced_where_that_is_asked_for(tmp_path, monkeypatch):
         read_image(tmp_path / "x.png", reduce=True)
 
 
+def test_a_huge_jpeg_of_a_folder_is_reduced_with_its_landmarks(tmp_path, monkeypatch):
+    x = np.linspace(0, 1, 256)
+    Image.fromarray(np.round(255 * np.stack([np.tile(x, (192, 1))] * 3, -1)).astype(np.uint8)).save(
+        tmp_path / "x.jpg", quality=98
+    )
+    (tmp_path / "labels.csv").write_text("file,x0,y0,x1,y1,x2,y2,x3,y3,x4,y4\nx.jpg,40,50,90,50,65,70,45,100,85,100\n")
+    whole = Folder(tmp_path)[0]
+    np.testing.assert_array_equal(whole["landmarks5_px"][0], [40, 50])
+    monkeypatch.setattr(images, "MAX_PIXELS", 128 * 96)
+    for check in ("header", "decode"):
+        source = Folder(tmp_path, check=check)
+        assert source.skipped == []
+        assert source[0]["image"].shape == (96, 128, 3)
+    record = source[0]
+    np.testing.assert_allclose(record["landmarks5_px"][:2], [[19.75, 24.75], [44.75, 24.75]])
+    # They point at the same grey, which here tells the column.
+    for big, small in zip(whole["landmarks5_px"], record["landmarks5_px"], strict=True):
+        there = np.interp(small[0], np.arange(128), record["image"][40, :, 0])
+        assert there == pytest.approx(big[0], abs=1.5)
+
+
 def png_header(width, height):
     """A PNG that promises a size and holds no pixel."""
     chunk = lambda tag, data: struct.pack(">I", len(data)) + tag + data + struct.pack(">I", zlib.crc32(tag + data))
