@@ -56,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     pose = commands.add_parser("pose", help="read the head poses of the faces of photographs, small ones restored")
     _add_photo_options(pose)
     pose.add_argument("-o", "--out", help="the CSV to write (default: a table on the terminal)")
+    pose.add_argument(
+        "--every", type=_seconds, default=1.0, metavar="S", help="seconds from one frame of a video to the next (1)"
+    )
     pose.add_argument("--overwrite", action="store_true", help="replace the CSV of an earlier call")
     pose.set_defaults(run=_pose)
 
@@ -66,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("workdir", help="a workdir of train.py")
     export.add_argument("-o", "--out", required=True, help="the folder to make")
     export.add_argument("--step", default="best", help="checkpoint: best (default), last, or a number")
+    export.add_argument("--half", action="store_true", help="store float16: half the size")
     export.set_defaults(run=_export)
 
     rewind = commands.add_parser(
@@ -130,7 +134,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_photo_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("images", nargs="+", metavar="PATH", help="a photograph, or a folder of them")
+    command.add_argument(
+        "images", nargs="+", metavar="PATH", help="a photograph, or a folder of them; pose takes videos, too"
+    )
     command.add_argument(
         "--checkpoint",
         default="",
@@ -149,6 +155,16 @@ def _positive(text: str) -> int:
     if not (text.isdecimal() and int(text[:9]) >= 1 and len(text) < 9):
         raise argparse.ArgumentTypeError(f"{text!r} is no count; give a whole number from 1 on")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    """A time of an option."""
+    try:
+        if 0.001 <= float(text) <= 86_400:
+            return float(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no time; give seconds from 0.001 on")
 
 
 def _seed(text: str) -> int:
@@ -187,7 +203,7 @@ def _pose(args: argparse.Namespace) -> int:
     if out and out.suffix.lower() != ".csv":
         raise ValueError(f"-o is {out}; it takes the name of a CSV, for instance poses.csv")
     _refuse_to_replace([out] if out else [], [], overwrite=args.overwrite)
-    done = album.read_poses(**_photos(args, pose=True))
+    done = album.read_poses(**_photos(args, pose=True, videos=True), every_s=args.every)
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
         files.write_text(out, album.to_csv(done.rows))
@@ -197,22 +213,26 @@ def _pose(args: argparse.Namespace) -> int:
         size = f"{row['native_px']:.0f} px"
         how = row["model"] or "as it is"
         angles = f"yaw {yaw:+6.1f}°  pitch {pitch:+6.1f}°  roll {roll:+6.1f}°"
-        print(f"{row['file']}  face {row['face']}  {size}  {how}  {angles}")
+        at = f" at {row['time_s']} s" if row["time_s"] != "" else ""
+        print(f"{row['file']}{at}  face {row['face']}  {size}  {how}  {angles}")
     print(f"{out}: {done.text()}" if out else done.text())
     return 1 if done.bad else 0
 
 
-def _photos(args: argparse.Namespace, *, pose: bool) -> dict[str, Any]:
+def _photos(args: argparse.Namespace, *, pose: bool, videos: bool = False) -> dict[str, Any]:
     """The pictures, the networks and what finds the faces, of the options that restore and pose share."""
     from jfsr import album, api, photos
+    from jfsr.data import video
     from jfsr.data.photos import read_faces
     from jfsr.training import runs
 
-    pictures, notes = album.collect([files.path(p) for p in args.images])
+    pictures, notes = album.collect([files.path(p) for p in args.images], videos=videos)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     boxes = None
     if args.boxes:
+        if seen := [str(f) for f in pictures.values() if f.suffix.lower() in video.SUFFIXES]:
+            raise ValueError(f"--boxes are of pictures; {seen[0]} is a video")
         boxes = album.boxes_by_name(read_faces(args.boxes), pictures, files.path(args.boxes))
     names = [args.checkpoint] if args.checkpoint else [n for n in runs.shipped() if n.startswith("msgan")]
     if not names:
@@ -299,7 +319,7 @@ def _restore_cropped(args: argparse.Namespace) -> None:
 def _export(args: argparse.Namespace) -> None:
     from jfsr import bundle
 
-    print(bundle.export_bundle(args.workdir, args.out, step=_step(args.step)))
+    print(bundle.export_bundle(args.workdir, args.out, step=_step(args.step), half=args.half))
 
 
 def _rewind(args: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ import csv
 import dataclasses
 import html
 import io
+import math
 import pathlib
 import sys
 from collections import Counter
@@ -28,7 +29,7 @@ from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from jfsr import files
-from jfsr.data import csvfile
+from jfsr.data import csvfile, video
 from jfsr.data.boxes import Face
 from jfsr.data.images import find_images, read_reduced
 from jfsr.data.records import BadRecord
@@ -36,7 +37,7 @@ from jfsr.drawing import figures
 from jfsr.photos import BySize, PhotoFace, enlargement, pasted
 
 COLUMNS = (
-    *("file", "face", "x0", "y0", "x1", "y1", "score", "native_px", "model", "left_alone"),
+    *("file", "time_s", "face", "x0", "y0", "x1", "y1", "score", "native_px", "model", "left_alone"),
     *("yaw_deg", "pitch_deg", "roll_deg", "yaw_before_deg", "pitch_before_deg", "roll_before_deg", "change_deg"),
 )
 FOLDERS = ("photos", "overlay", "faces")
@@ -64,17 +65,21 @@ class Done:
         """A line for people."""
         models = Counter(row["model"] or "left alone" for row in self.rows)
         kinds = ", ".join(f"{count} {name}" for name, count in sorted(models.items()))
-        photos = f"{self.photos} photograph{'s' if self.photos != 1 else ''}"
-        return f"{photos}, {len(self.rows)} faces" + (f" ({kinds})" if kinds else "")
+        many = lambda count, what: f"{count} {what}{'s' if count != 1 else ''}"
+        return f"{many(self.photos, 'photograph')}, {many(len(self.rows), 'face')}" + (f" ({kinds})" if kinds else "")
 
 
-def collect(paths: Sequence[pathlib.Path]) -> tuple[dict[str, pathlib.Path], list[str]]:
+def collect(paths: Sequence[pathlib.Path], *, videos: bool = False) -> tuple[dict[str, pathlib.Path], list[str]]:
     """The pictures of some files and folders by their names in the results, and what was not looked at, for people.
 
     A name is the path below its folder without the suffix, with it where two would be one.
 
+    Args:
+      paths: files and folders; the videos of a folder are not looked for.
+      videos: whether files may be videos.
+
     Raises:
-      ValueError: a path is absent, there is no picture, or two of the same name.
+      ValueError: a path is absent, there is no picture, or two of the same name, or one is a video and may not be.
     """
     found: list[tuple[pathlib.PurePath, pathlib.Path]] = []
     notes: list[str] = []
@@ -84,6 +89,8 @@ def collect(paths: Sequence[pathlib.Path]) -> tuple[dict[str, pathlib.Path], lis
             found += [(file.relative_to(path), file) for file in images.files]
             notes += [f"{path}: {note}" for note in images.notes]
         elif path.is_file():
+            if path.suffix.lower() in video.SUFFIXES and not videos:
+                raise ValueError(f"{path} is a video, which is not restored; jfsr pose reads its heads")
             found.append((pathlib.PurePath(path.name), path))
         else:
             raise ValueError(f"no such file or folder: {path}")
@@ -173,11 +180,21 @@ def restore(
 
 
 def read_poses(
-    pictures: Mapping[str, pathlib.Path], *, by: BySize, find: Find, boxes: Mapping[str, list[Face]] | None = None
+    pictures: Mapping[str, pathlib.Path],
+    *,
+    by: BySize,
+    find: Find,
+    boxes: Mapping[str, list[Face]] | None = None,
+    every_s: float = 1.0,
 ) -> Done:
-    """The poses of the faces of photographs, restored where that helps; writes nothing."""
+    """The poses of the faces of photographs and of frames of videos, restored where that helps; writes nothing.
+
+    Args:
+      pictures, by, find, boxes: as for :func:`restore`; a picture may be a video.
+      every_s: of a video, from one frame to the next, in seconds.
+    """
     done = Done()
-    for _ in _faces(pictures, by=by, find=find, boxes=boxes, done=done):
+    for _ in _faces(pictures, by=by, find=find, boxes=boxes, done=done, every_s=every_s):
         pass
     return done
 
@@ -189,25 +206,31 @@ def _faces(
     find: Find,
     boxes: Mapping[str, list[Face]] | None,
     done: Done,
+    every_s: float = 1.0,
 ) -> Iterator[tuple[str, Any, list[PhotoFace]]]:
     """Each photograph with its restored faces, counted in ``done`` as it is handed out."""
 
-    def found() -> Iterator[tuple[str, Any, Sequence[Face]]]:
-        for name, file in pictures.items():
+    def read(name: str, file: pathlib.Path) -> Iterator[tuple[float, Any, Sequence[Face]]]:
+        if file.suffix.lower() in video.SUFFIXES:
+            yield from ((time_s, frame, find(frame)) for time_s, frame in video.frames(file, every_s=every_s))
+        else:
+            photo, ratio = read_reduced(file)
+            given = None if boxes is None else [_scaled(face, ratio) for face in boxes[name]]
+            yield math.nan, photo, find(photo) if given is None else given
+
+    def found() -> Iterator[tuple[tuple[str, float], Any, Sequence[Face]]]:
+        for name, file in tqdm(pictures.items(), unit="photo", disable=not sys.stderr.isatty()):
             try:
-                photo, ratio = read_reduced(file)
+                for time_s, photo, faces in read(name, file):
+                    yield (name, time_s), photo, faces
             except BadRecord as error:
                 done.bad.append((name, str(error)))
-                continue
-            given = [] if boxes is None else boxes[name]
-            yield name, photo, find(photo) if boxes is None else [_scaled(face, ratio) for face in given]
 
-    shown = tqdm(by.photos(found()), total=len(pictures), unit="photo", disable=not sys.stderr.isatty())
-    for name, photo, faces in shown:
+    for (name, time_s), photo, faces in by.photos(found()):
         done.photos += 1
         if not faces:
-            done.without.append(name)
-        done.rows += [row(str(pictures[name]), number, face) for number, face in enumerate(faces, 1)]
+            done.without.append(name if math.isnan(time_s) else f"{name} at {time_s:g} s")
+        done.rows += [row(str(pictures[name]), number, face, time_s) for number, face in enumerate(faces, 1)]
         yield name, photo, faces
 
 
@@ -215,12 +238,15 @@ def _scaled(face: Face, ratio: float) -> Face:
     return Face(face.box_px * ratio, (face.points_px + 0.5) * ratio - 0.5, face.score)
 
 
-def row(file: str, number: int, face: PhotoFace) -> dict[str, Any]:
-    """The line of a face in ``faces.csv``: sizes in pixels of the photograph, angles in degrees; '' = unknown."""
+def row(file: str, number: int, face: PhotoFace, time_s: float = math.nan) -> dict[str, Any]:
+    """The line of a face in ``faces.csv``: sizes in pixels of the photograph, angles in degrees; '' = unknown.
+
+    ``time_s`` is of a frame of a video.
+    """
     numbers = [*face.box_px, face.score, face.native_px]
     angles = [*face.pose_deg, *face.pose_before, face.change_deg]
     shown = lambda values, digits: [round(float(v), digits) if np.isfinite(v) else "" for v in values]
-    cells = [file, number, *shown(numbers, 3), face.model, face.why, *shown(angles, 2)]
+    cells = [file, *shown([time_s], 3), number, *shown(numbers, 3), face.model, face.why, *shown(angles, 2)]
     return dict(zip(COLUMNS, cells, strict=True))
 
 

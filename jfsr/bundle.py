@@ -1,8 +1,8 @@
 """Writing a bundle: what a run leaves for others to use.
 
     config.json         the run's config
-    params.safetensors  float32 arrays of the network ``g`` (a generator or a frozen network), named 'params/…' and
-                        'batch_stats/…'
+    params.safetensors  float32 (or float16) arrays of the network ``g`` (a generator or a frozen network), named
+                        'params/…' and 'batch_stats/…'
     README.md           a card: method, step, config hash, commit, validation scores, training data
     check.npz           one input and its output, to find out whether another machine computes the same
 
@@ -34,7 +34,12 @@ from jfsr.training import runs
 
 
 def export_bundle(
-    workdir: os.PathLike | str, out: os.PathLike | str, *, step: int | str = "best", ema: bool = True
+    workdir: os.PathLike | str,
+    out: os.PathLike | str,
+    *,
+    step: int | str = "best",
+    ema: bool = True,
+    half: bool = False,
 ) -> pathlib.Path:
     """Writes the bundle of a workdir; the folder appears complete or not at all.
 
@@ -43,6 +48,7 @@ def export_bundle(
       out: the folder to make; it must not exist.
       step: ``'best'``, ``'last'`` or a number.
       ema: the moving average of the parameters, or the raw ones.
+      half: store float16, half the size: what is read, scored and digested is the rounded parameters, in float32.
 
     Returns:
       The bundle's folder.
@@ -57,12 +63,14 @@ def export_bundle(
     if runs.is_bundle(workdir):
         raise ValueError(f"{workdir} is a bundle already; copy the folder")
     variables, at = runs.load_variables(workdir, step=step, ema=ema)
+    stored = _halved(variables) if half else variables
+    variables = jax.tree.map(lambda x: np.asarray(x, np.float32), stored) if half else variables
     note = {"method": config.method, "step": str(at), "parameters": "average" if ema else "raw", "commit": commit()}
     note |= {"config": configs.config_hash(config), "jfsr": jfsr.__version__, "sha256": runs.digest(variables)}
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = pathlib.Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        save_tree(draft / runs.PARAMS, variables, metadata=note)
+        save_tree(draft / runs.PARAMS, stored, metadata=note)
         files.write_text(draft / runs.CONFIG, configs.to_json(config))
         files.write_text(
             draft / "README.md", _card(config, note, runs.scores(workdir, int(note["step"])), _told(workdir, at))
@@ -73,6 +81,16 @@ def export_bundle(
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return out
+
+
+def _halved(variables: dict[str, Any]) -> dict[str, Any]:
+    """The arrays in float16; ValueError for values beyond it."""
+    with np.errstate(over="ignore"):
+        halved = jax.tree.map(lambda x: np.asarray(x, np.float16), variables)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(halved):
+        if not np.isfinite(leaf).all():
+            raise ValueError(f"{jax.tree_util.keystr(path)} has values beyond float16; export without --half")
+    return halved
 
 
 def read_check(bundle: os.PathLike | str) -> dict[str, np.ndarray]:

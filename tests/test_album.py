@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 
 import numpy as np
 import pytest
@@ -112,7 +113,7 @@ def test_faces_are_found_where_no_boxes_are_given_and_poses_are_printed(run, fol
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
         f"{folder / 'a.png'}  face 1  14 px  run  yaw  +10.0°  pitch   -5.0°  roll   +2.0°",
-        "1 photograph, 1 faces (1 run)",
+        "1 photograph, 1 face (1 run)",
     ]
     out = tmp_path / "deep" / "poses.csv"
     assert call("pose", folder, "--checkpoint", run, "-o", out) == 1
@@ -157,3 +158,43 @@ def test_names_keep_their_folders_and_suffixes_where_two_would_be_one(tmp_path):
         album.collect([x, y])
     with pytest.raises(ValueError, match="no such file or folder"):
         album.collect([tmp_path / "z"])
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the package leaves its pipes open
+def test_poses_of_a_videos_frames_have_their_times(run, folder, tmp_path, capsys, monkeypatch):
+    ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    film = tmp_path / "film.mp4"
+    writer = ffmpeg.write_frames(str(film), (64, 48), fps=10, codec="mpeg4")
+    writer.send(None)
+    for i in range(30):  # three seconds that grow brighter
+        writer.send(np.full((48, 64, 3), 8 * i, np.uint8).tobytes())
+    writer.close()
+    seen = []
+
+    def find(photo):
+        seen.append(photo)
+        return [Face(np.array([4.0, 4, 18, 18]), np.full((5, 2), np.nan), 0.97)]
+
+    monkeypatch.setattr(photos, "detector", lambda **options: find)
+    out = tmp_path / "poses.csv"
+    assert call("pose", film, "--every", "0.5", "--checkpoint", run, "-o", out) == 0
+    assert [float(row["time_s"]) for row in table(out)] == [0, 0.5, 1, 1.5, 2, 2.5]
+    grey = [int(frame.mean()) for frame in seen]
+    assert all(frame.shape == (48, 64, 3) for frame in seen)
+    assert np.all(np.diff(grey) > 20), grey
+    for words, said in {
+        ("restore", film, "-o", tmp_path / "x"): "is a video, which is not restored",
+        ("pose", film, "--boxes", out): "--boxes are of pictures",
+        ("pose", film, "--every", "0"): "is no time",
+    }.items():
+        try:
+            code = call(*words, "--checkpoint", run)
+        except SystemExit as end:  # argparse
+            code = end.code
+        assert code == 2
+        assert said in capsys.readouterr().err
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"no video" * 100)
+    assert call("pose", bad, "--checkpoint", run) == 1
+    assert f"not read: {bad}: no video that ffmpeg reads" in capsys.readouterr().err
+    gc.collect()  # here, where that is allowed

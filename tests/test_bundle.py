@@ -12,6 +12,7 @@ from support.fake_run import new_config, new_params
 import jfsr
 from jfsr import api, bundle
 from jfsr import config as configs
+from jfsr.__main__ import main
 from jfsr.training import runs
 
 
@@ -52,6 +53,36 @@ def test_another_step_or_the_raw_parameters(run, tmp_path, options, gain):
     card = (out / "README.md").read_text()
     assert "at step 20" in card
     assert ("moving average of the" in card) == options.get("ema", True)
+
+
+def test_a_bundle_of_half_the_size_is_the_rounded_parameters(run, tmp_path):
+    out = bundle.export_bundle(run, tmp_path / "half", half=True)
+    arrays = load_file(out / "params.safetensors")
+    assert all(a.dtype == np.float16 for a in arrays.values())
+    variables, _ = runs.load_variables(out)  # its digest is that of what it reads
+    assert variables["params"]["gain"].dtype == np.float32
+    np.testing.assert_array_equal(variables["params"]["gain"], np.float32(np.float16(0.05)))
+    api.load(out, check=True)
+    stats = {"norm": {"var": np.full(3, 1e6, np.float32)}}
+    wide = fake_run.workdir(tmp_path / "wide", stats=stats)
+    with pytest.raises(ValueError, match=r"\['var'\] has values beyond float16; export without --half"):
+        bundle.export_bundle(wide, tmp_path / "none", half=True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_name_is_a_bundle_that_ships(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runs, "SHIPPED", tmp_path / "shipped")
+    bundle.export_bundle(run, tmp_path / "shipped" / "msgan-x8")
+    assert runs.shipped() == ["msgan-x8"]
+    monkeypatch.chdir(tmp_path)
+    assert api.load("msgan-x8", check=True).name == "msgan-x8"
+    assert main(["models"]) == 0
+    assert "msgan-x8    fake: ×8 face super-resolution; 0.0 MB" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"no folder msgan-x9; .* \(msgan-x8 ship with jfsr\)"):
+        api.load("msgan-x9")
+    (tmp_path / "msgan-x8").mkdir()  # a folder of that name goes before
+    with pytest.raises(ValueError, match=r"msgan-x8 has no config\.json"):
+        api.load("msgan-x8")
 
 
 def test_statistics_travel_with_the_parameters(tmp_path):
