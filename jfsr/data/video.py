@@ -28,17 +28,17 @@ def frames(path: pathlib.Path, *, every_s: float = 1.0) -> Iterator[tuple[float,
         import imageio_ffmpeg
     except ImportError as error:
         raise ImportError("videos are read by the package imageio-ffmpeg: pip install 'jfsr[video]'") from error
-    reader = imageio_ffmpeg.read_frames(str(path), output_params=["-vf", f"fps={1 / every_s}"])
+    film = imageio_ffmpeg.read_frames(str(path), output_params=["-vf", f"fps={1 / every_s}"])
     try:
-        width, height = next(reader)["size"]
+        width, height = next(film)["size"]
         count = 0
-        for data in reader:
+        for data in film:
             yield count * every_s, np.frombuffer(data, np.uint8).reshape(height, width, 3)
             count += 1
     except (OSError, RuntimeError, StopIteration, KeyError, IndexError, ValueError) as error:
         reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
         raise BadRecord(f"{path}: no video that ffmpeg reads ({reason[0].strip()})") from error
     finally:
-        reader.close()
+        film.close()
     if not count:
         raise BadRecord(f"{path}: a video without a frame")
