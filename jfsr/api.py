@@ -171,8 +171,8 @@ class Restorer:
         if not name:
             raise ValueError(f"the config of this {self.method} names no pose network (frozen.pose)")
         network, variables, apply = _pose_network(name)
-        logits = _in_chunks(lambda chunk: apply(variables, chunk).logits, images.astype(np.float32) / 255.0)
-        return np.asarray(network.decode(logits))
+        read = lambda chunk: network.decode(apply(variables, chunk).logits)
+        return _in_chunks(read, images.astype(np.float32) / 255.0)
 
 
 def _in_chunks(program: Callable[[Any], Any], images: Float[np.ndarray, "b h w 3"]) -> Any:

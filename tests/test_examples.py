@@ -33,12 +33,16 @@ def run(tmp_path_factory, load_config):
     return workdir
 
 
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("examples_restore", ROOT / "examples" / "restore.py")
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"examples_{name}", ROOT / "examples" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def script():
+    return load("restore")
 
 
 ANGLES = r"yaw +[+-]\d+\.\d°  pitch +[+-]\d+\.\d°  roll +[+-]\d+\.\d°"
@@ -52,6 +56,19 @@ def test_the_script_restores_a_rendered_head(script, run, tmp_path, capsys):
     with Image.open(out) as picture:
         assert picture.width > 3 * 128  # low resolution, restored, original
         assert picture.height > 128
+
+
+def test_a_photographs_face_is_drawn_small_enlarged_restored_and_as_it_was(run, tmp_path, capsys):
+    pytest.importorskip("skimage")
+    out = tmp_path / "deep" / "photograph.png"
+    load("photograph").main([f"--checkpoint={run}", "--small", "16", "40", "-o", str(out)])
+    said = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"1[56]\.\d px: run, moved \d+\.\d°", said[0])
+    assert said[1].split(": ")[1].startswith("large enough")
+    assert said[2] == str(out)
+    with Image.open(out) as picture:
+        assert picture.width > 4 * 128
+        assert picture.height > 2 * 128
 
 
 def test_the_script_restores_a_picture(script, run, tmp_path, capsys):
