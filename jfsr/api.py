@@ -23,6 +23,7 @@ from jfsr.training import runs
 
 Picture = np.ndarray | Image.Image | str | os.PathLike  # an array is one picture [h, w, 3] or a stack [b, h, w, 3]
 CHUNK = 16  # the most faces in one call of the compiled program
+PHOTO_POSE = "lightpose"  # reads the heads of photographs
 TOLERANCE = 1 / 255  # allowed difference between the outputs of two machines: one 8-bit level
 
 
@@ -115,8 +116,7 @@ class Restorer:
         """
         pixels = _as_uint8(image)
         found = photos.detector()(pixels) if faces is None else faces
-        pose = bool(self.config.get("frozen", {}).get("pose", ""))
-        return photos.BySize([self], pose=pose).photo(pixels, found)
+        return photos.BySize([self], pose=read_pose).photo(pixels, found)
 
     def low_resolution(self, images: Picture | Sequence[Picture]) -> Float[np.ndarray, "b h w 3"]:
         """The pictures as the network takes them: float32 [b, 128/scale, 128/scale, 3] in [0, 1]."""
@@ -170,9 +170,22 @@ class Restorer:
         name = self.config.get("frozen", {}).get("pose", "")
         if not name:
             raise ValueError(f"the config of this {self.method} names no pose network (frozen.pose)")
-        network, variables, apply = _pose_network(name)
-        read = lambda chunk: network.decode(apply(variables, chunk).logits)
-        return _in_chunks(read, images.astype(np.float32) / 255.0)
+        return read_pose(images, name)
+
+
+def read_pose(images: UInt8[np.ndarray, "b 128 128 3"], network: str = PHOTO_POSE) -> Float[np.ndarray, "b 3"]:
+    """(yaw, pitch, roll) in degrees of faces, [b, 3].
+
+    Args:
+      images: faces, cropped as the network expects them.
+      network: of the zoo, or a folder of one; by default LightPose, which ships with jfsr and reads real faces.
+
+    Raises:
+      ValueError: its weights are missing.
+    """
+    net, variables, apply = _pose_network(network)
+    read = lambda chunk: net.decode(apply(variables, chunk).logits)
+    return _in_chunks(read, images.astype(np.float32) / 255.0)
 
 
 def _in_chunks(program: Callable[[Any], Any], images: Float[np.ndarray, "b h w 3"]) -> Any:

@@ -32,6 +32,7 @@ REACH = 1.75
 PENDING = 16  # photographs, or twice as many faces, that are restored together
 
 Name = TypeVar("Name")
+ReadPose = Callable[[UInt8[np.ndarray, "b 128 128 3"]], Float[np.ndarray, "b 3"]]
 
 
 @runtime_checkable
@@ -44,10 +45,6 @@ class Network(Protocol):
 
     def predict(self, lr: Float[np.ndarray, "b h w 3"]) -> Float[np.ndarray, "b 128 128 3"]:
         """Restores faces of exactly its input size, in [0, 1]."""
-        ...
-
-    def pose(self, images: UInt8[np.ndarray, "b 128 128 3"]) -> Float[np.ndarray, "b 3"]:
-        """(yaw, pitch, roll) in degrees."""
         ...
 
 
@@ -91,13 +88,13 @@ class BySize:
     """Restores the faces of photographs by the network that fits each face's size.
 
     Args:
-      networks: restorers with a pose network in common, one or several.
-      pose: whether poses are read.
+      networks: restorers, one or several.
+      pose: reads (yaw, pitch, roll) in degrees off uint8 faces, see :func:`jfsr.api.read_pose`; None = no poses.
     """
 
-    def __init__(self, networks: Sequence[Network], *, pose: bool = True):
+    def __init__(self, networks: Sequence[Network], *, pose: ReadPose | None):
         self.networks = sorted(networks, key=_input_px)
-        self.with_pose = pose
+        self.read_pose = pose
         if not networks:
             raise ValueError("no network to restore faces by")
         if len(sizes := {n.hr_size for n in networks}) > 1:
@@ -153,8 +150,8 @@ class BySize:
                 images |= {
                     at: in_colour(image, found[at[0]][at[1]].original) for at, image in zip(mine, restored, strict=True)
                 }
-        if self.with_pose and where:
-            read = self.networks[0].pose
+        if self.read_pose and where:
+            read = self.read_pose
             before = read(np.stack([found[i][j].original for i, j in where]))
             after = read(np.stack([images[at] for at in where]))
         else:

@@ -18,8 +18,8 @@ from jfsr.data.boxes import Face
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     fake_run.install(monkeypatch)
-    monkeypatch.setattr(api.Restorer, "pose", lambda self, images: np.tile(np.float32([10, -5, 2]), (len(images), 1)))
-    return fake_run.workdir(tmp_path / "run", config=fake_run.new_config(pose="lightpose"))
+    monkeypatch.setattr(api, "read_pose", lambda images: np.tile(np.float32([10, -5, 2]), (len(images), 1)))
+    return fake_run.workdir(tmp_path / "run")
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_what_was_done_before_an_interruption_is_whole_and_in_the_table(run, fol
             raise KeyboardInterrupt
         return [Face(np.array([4.0, 4, 18, 18]), np.full((5, 2), np.nan), 0.97)]
 
-    by = photos.BySize([api.load(run)])
+    by = photos.BySize([api.load(run)], pose=None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(photos, "PENDING", 1)
         with pytest.raises(KeyboardInterrupt):

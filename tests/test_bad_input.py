@@ -244,7 +244,6 @@ COMMANDS = {
     "restore with no boxes": ([*BOXED, "face.png"], "face.png, line 1: "),
     "restore cropped, with boxes": ([*BOXED, "few.csv", "--cropped"], "takes no --boxes"),
     "restore by a factor of nothing": ([*BOXED, "few.csv", "--enlarge", "0"], "is no count"),
-    "pose of a network without one": (["pose", "face.png", "--checkpoint", "bundle"], "names no pose network"),
     "pose onto a picture": (["pose", "face.png", "--checkpoint", "bundle", "-o", "x.png"], "takes the name of a CSV"),
     "export of a bundle": (["export", "bundle", "-o", "out"], "is a bundle already"),
     "export of no run": (["export", "faces", "-o", "out"], "no config.json"),

@@ -17,7 +17,7 @@ RNG = np.random.default_rng(0)
 
 
 class Network:
-    """Enlarges by Pillow's bicubic and reads 'poses' off the mean colour."""
+    """Enlarges by Pillow's bicubic."""
 
     hr_size = 128
 
@@ -31,9 +31,11 @@ class Network:
         ]
         return np.stack([np.asarray(image, np.float32) / 255 for image in images])
 
-    def pose(self, images):
-        assert images.dtype == np.uint8
-        return images.mean((1, 2)).astype(np.float32)
+
+def mean_colour(images):
+    """A pose network of tests."""
+    assert images.dtype == np.uint8
+    return images.mean((1, 2)).astype(np.float32)
 
 
 def networks():
@@ -51,7 +53,7 @@ def smooth(width, height):
 
 
 def test_a_face_goes_to_the_network_of_its_size_or_is_left_alone_with_a_reason():
-    by = BySize(networks())
+    by = BySize(networks(), pose=mean_colour)
     chosen = {px: by.choose(float(px)) for px in (3, 6, 8, 11, 12, 16, 22, 23, 32, 56, 57, 500)}
     assert [(px, net.name) for px, (net, _) in chosen.items() if net] == [
         (6, "x16"), (8, "x16"), (11, "x16"), (12, "x8"), (16, "x8"), (22, "x8"), (23, "x4"), (32, "x4"), (56, "x4"),
@@ -59,7 +61,7 @@ def test_a_face_goes_to_the_network_of_its_size_or_is_left_alone_with_a_reason()
     assert chosen[3][1] == "too small: under 6 px"
     assert chosen[57][1] == "large enough: 57 px, and the networks take 32"
     with pytest.raises(ValueError, match="no network"):
-        BySize([])
+        BySize([], pose=None)
 
 
 def test_many_photographs_share_batches_and_get_what_each_gets_alone():
@@ -67,13 +69,13 @@ def test_many_photographs_share_batches_and_get_what_each_gets_alone():
     for i, faces in enumerate([3, 0, 1, 40, 2]):
         places = [at(10 * (j % 10), 12 * (j // 10), (8, 15, 30, 70)[j % 4]) for j in range(faces)]
         items.append((i, smooth(200, 160), places))
-    together = BySize(networks())
+    together = BySize(networks(), pose=mean_colour)
     got = list(together.photos(iter(items)))
     assert [name for name, *_ in got] == [0, 1, 2, 3, 4]
     assert max(max(n.calls, default=0) for n in together.networks) > 3
     for (_, photo, places), (_, same, faces) in zip(items, got, strict=True):
         assert same is photo
-        alone = BySize(networks()).photo(photo, places)
+        alone = BySize(networks(), pose=mean_colour).photo(photo, places)
         assert len(alone) == len(faces) == len(places)
         for a, b in zip(alone, faces, strict=True):
             np.testing.assert_array_equal(a.image, b.image)
@@ -81,9 +83,9 @@ def test_many_photographs_share_batches_and_get_what_each_gets_alone():
             assert (a.model, a.why, a.square) == (b.model, b.why, b.square)
             assert (a.image is a.original) == (a.model == "")
             assert np.isfinite(a.change_deg)
-    assert np.isnan(BySize(networks(), pose=False).photo(items[0][1], items[0][2])[0].pose_deg).all()
+    assert np.isnan(BySize(networks(), pose=None).photo(items[0][1], items[0][2])[0].pose_deg).all()
     # A face outside its photograph is left out; the others stay.
-    assert len(BySize(networks()).photo(items[0][1], [at(900, 900, 20), at(10, 10, 20)])) == 1
+    assert len(BySize(networks(), pose=mean_colour).photo(items[0][1], [at(900, 900, 20), at(10, 10, 20)])) == 1
 
 
 def placed(photo, x, y, side, **changes):

@@ -74,11 +74,14 @@ def _photos(args: argparse.Namespace, *, pose: bool, videos: bool = False) -> di
     if not names:
         raise ValueError("no model ships with this jfsr; give one: --checkpoint DIR")
     networks = [api.load(name, step=writing.step(args.step)) for name in names]
-    if pose and not networks[0].config.get("frozen", {}).get("pose", ""):
-        raise ValueError(f"the config of {names[0]} names no pose network (frozen.pose); --no-pose restores without")
     no_detector: Any = lambda photo: []
     find = no_detector if boxes is not None else photos.detector(smallest_px=float(args.smallest))
-    return {"pictures": pictures, "by": photos.BySize(networks, pose=pose), "find": find, "boxes": boxes}
+    return {
+        "pictures": pictures,
+        "by": photos.BySize(networks, pose=api.read_pose if pose else None),
+        "find": find,
+        "boxes": boxes,
+    }
 
 
 def _say(done: Any) -> None:

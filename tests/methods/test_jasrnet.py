@@ -416,7 +416,14 @@ def test_restore_draws_the_landmarks_and_prints_nothing_odd(load_config, tmp_pat
     for name in ("a", "b"):
         image = np.random.default_rng(ord(name)).integers(0, 256, (16, 16, 3), dtype=np.uint8)
         Image.fromarray(image).save(tmp_path / f"{name}.png")
-    words = ["restore", str(tmp_path / "a.png"), str(tmp_path / "b.png"), "--checkpoint", str(tmp_path / "run")]
+    words = [
+        "restore",
+        "--cropped",
+        str(tmp_path / "a.png"),
+        str(tmp_path / "b.png"),
+        "--checkpoint",
+        str(tmp_path / "run"),
+    ]
     assert main([*words, "-o", str(tmp_path / "out")]) == 0
     out, err = capsys.readouterr()
     names = ["a.png", "b.png", "a_landmarks.png", "b_landmarks.png"]
