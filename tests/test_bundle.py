@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from safetensors import safe_open
@@ -83,6 +85,18 @@ def test_a_name_is_a_bundle_that_ships(run, tmp_path, monkeypatch, capsys):
     (tmp_path / "msgan-x8").mkdir()  # a folder of that name goes before
     with pytest.raises(ValueError, match=r"msgan-x8 has no config\.json"):
         api.load("msgan-x8")
+
+
+@pytest.mark.parametrize("name", runs.shipped())
+def test_what_ships_computes_what_its_export_did_and_has_a_card(name):
+    folder = runs.SHIPPED / name
+    assert api.load(name, check=True).config.frozen.pose == api.PHOTO_POSE
+    assert (folder / runs.PARAMS).stat().st_size < 8e6
+    card = (folder / "README.md").read_text()
+    assert card.startswith(f"# {name}: ")
+    assert all(word in card for word in ("non-commercial", "no evidence of who", "Fails", "FSA-Net"))
+    assert not re.search(r'"/|"~', (folder / "config.json").read_text()), "a path of the machine that trained it"
+    assert runs.load_variables(name)[1] is None  # its digest holds
 
 
 def test_statistics_travel_with_the_parameters(tmp_path):
