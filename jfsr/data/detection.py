@@ -205,7 +205,9 @@ def load_mtcnn() -> Detect:
     try:
         import mtcnn
     except ImportError as error:
-        raise ImportError("boxes are found by the package mtcnn: pip install 'jfsr[detect]'") from error
+        raise ImportError(
+            "faces are found by the package mtcnn: pip install 'jfsr[detect]'; jfsr restore also takes --boxes, or --cropped"
+        ) from error
     network = mtcnn.MTCNN(device="CPU:0")
 
     def detect(image: UInt8[np.ndarray, "h w 3"]) -> list[Face]:
