@@ -206,7 +206,8 @@ def load_mtcnn() -> Detect:
         import mtcnn
     except ImportError as error:
         raise ImportError(
-            "faces are found by the package mtcnn: pip install 'jfsr[detect]'; jfsr restore also takes --boxes, or --cropped"
+            "faces are found by the package mtcnn: pip install 'jfsr[detect]' "
+            "(jfsr restore also takes --boxes, or --cropped)"
         ) from error
     network = mtcnn.MTCNN(device="CPU:0")
 
