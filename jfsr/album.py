@@ -19,12 +19,13 @@ import io
 import math
 import pathlib
 import sys
+import urllib.parse
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
@@ -108,13 +109,19 @@ def collect(paths: Sequence[pathlib.Path], *, videos: bool = False) -> tuple[dic
     return out, notes
 
 
-def check_target(out: pathlib.Path, *, overwrite: bool) -> None:
-    """ValueError if a folder holds results of an earlier call that are not to be replaced."""
+def check_target(out: pathlib.Path, pictures: Mapping[str, pathlib.Path], *, overwrite: bool) -> None:
+    """ValueError if a folder holds results that are not to be replaced, or pictures that are to be restored."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file; -o takes a folder")
     earlier = [name for name in (*FOLDERS, "faces.csv") if (out / name).exists()]
     if earlier and not overwrite:
         raise ValueError(f"{out / earlier[0]} exists; give another folder with -o, or --overwrite")
+    places = [(out / name).resolve() for name in FOLDERS]
+    for picture in pictures.values():
+        if any(picture.resolve().is_relative_to(place) for place in places):
+            raise ValueError(
+                f"{picture} is an input where results go, and could be replaced; give another folder with -o"
+            )
 
 
 def boxes_by_name(
@@ -282,7 +289,7 @@ def overlay(
         x0, y0, side = (round(v * enlarge) for v in face.square)
         # Axes may leave the square, and drawing them over all of a large photograph would take gigabytes.
         around = canvas.crop((x0 - side // 2, y0 - side // 2, x0 + 2 * side - side // 2, y0 + 2 * side - side // 2))
-        drawn = figures.draw_axes(np.asarray(around), _finite(face.pose_deg), length=0.3)
+        drawn = figures.draw_axes(np.asarray(around), face.pose_deg, length=0.3)
         canvas.paste(Image.fromarray(drawn), (x0 - side // 2, y0 - side // 2))
         pen = ImageDraw.Draw(canvas)
         colour = (255, 215, 0) if face.model else (200, 200, 200)
@@ -291,14 +298,10 @@ def overlay(
     return np.asarray(canvas)
 
 
-def _finite(pose_deg: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
-    return np.asarray(pose_deg, np.float32)
-
-
 def _entry(name: str, faces: Sequence[PhotoFace]) -> str:
     """A photograph of the page: the picture, and a line for each face."""
     quoted = html.escape(files.printable(name))
-    link = lambda folder, stem: html.escape(f"{folder}/{files.printable(stem)}.png", quote=True)
+    link = lambda folder, stem: urllib.parse.quote(f"{folder}/{stem}.png", errors="surrogateescape")
     lines = []
     for number, face in enumerate(faces, 1):
         angles = "–" if not np.isfinite(face.pose_deg).all() else " / ".join(f"{v:+.0f}°" for v in face.pose_deg)

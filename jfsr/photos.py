@@ -126,40 +126,39 @@ class BySize:
         yield from self._restored(pending)
 
     def _restored(self, pending: list[tuple[Name, Any, Sequence[Face]]]) -> list[tuple[Name, Any, list[PhotoFace]]]:
-        found: list[list[PhotoFace]] = []
-        for _, photo, faces in pending:
-            found.append([])
-            for face in faces:
+        owners: list[int] = []  # the number of each face's photograph
+        faces: list[PhotoFace] = []
+        for owner, (_, photo, boxes) in enumerate(pending):
+            for box in boxes:
                 try:
-                    place = photos.square(photo, face)
+                    faces.append(self._cut(photo, box))
                 except BadRecord:
                     continue
-                network, why = self.choose(place.side)
-                original = photos.cut(photo, place, self.networks[0].hr_size)
-                name, unknown = network.name if network else "", np.full(3, np.nan, np.float32)
-                found[-1].append(
-                    PhotoFace(face.box_px, face.score, place, name, why, original, original, unknown, unknown)
-                )
-        where = [(i, j) for i, faces in enumerate(found) for j in range(len(faces))]
-        images = {at: found[at[0]][at[1]].original for at in where}
+                owners.append(owner)
         for network in self.networks:
-            mine = [at for at in where if found[at[0]][at[1]].model == network.name]
+            mine = [k for k, face in enumerate(faces) if face.model == network.name]
             if mine:
-                lr = [photos.cut(pending[i][1], found[i][j].square, _input_px(network)) for i, j in mine]
+                lr = [photos.cut(pending[owners[k]][1], faces[k].square, _input_px(network)) for k in mine]
                 restored = metrics.to_8bit(network.predict(np.stack(lr).astype(np.float32) / 255.0))
-                images |= {
-                    at: in_colour(image, found[at[0]][at[1]].original) for at, image in zip(mine, restored, strict=True)
-                }
-        if self.read_pose and where:
-            read = self.read_pose
-            before = read(np.stack([found[i][j].original for i, j in where]))
-            after = read(np.stack([images[at] for at in where]))
-        else:
-            before = after = np.full((len(where), 3), np.nan, np.float32)
-        for at, was, now in zip(where, before, after, strict=True):
-            i, j = at
-            found[i][j] = dataclasses.replace(found[i][j], image=images[at], pose_before=was, pose_deg=now)
-        return [(name, photo, faces) for (name, photo, _), faces in zip(pending, found, strict=True)]
+                for k, image in zip(mine, restored, strict=True):
+                    faces[k] = dataclasses.replace(faces[k], image=in_colour(image, faces[k].original))
+        if self.read_pose and faces:
+            before = self.read_pose(np.stack([face.original for face in faces]))
+            after = self.read_pose(np.stack([face.image for face in faces]))
+            faces = [
+                dataclasses.replace(face, pose_before=was, pose_deg=now)
+                for face, was, now in zip(faces, before, after, strict=True)
+            ]
+        of = lambda number: [face for face, owner in zip(faces, owners, strict=True) if owner == number]
+        return [(name, photo, of(number)) for number, (name, photo, _) in enumerate(pending)]
+
+    def _cut(self, photo: UInt8[np.ndarray, "h w 3"], face: Face) -> PhotoFace:
+        """A face before it is restored; BadRecord if its square is none."""
+        place = photos.square(photo, face)
+        network, why = self.choose(place.side)
+        original = photos.cut(photo, place, self.networks[0].hr_size)
+        name, unknown = network.name if network else "", np.full(3, np.nan, np.float32)
+        return PhotoFace(face.box_px, face.score, place, name, why, original, original, unknown, unknown)
 
 
 def _input_px(network: Network) -> int:

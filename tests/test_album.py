@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import gc
+import re
+import urllib.parse
 
 import numpy as np
 import pytest
@@ -98,6 +100,27 @@ def test_restore_writes_photographs_overlays_faces_a_table_and_a_page(run, folde
     assert np.asarray(Image.open(out / "photos/a.png")).shape == (40, 60, 3)
     assert table(out / "faces.csv")[0]["yaw_deg"] == ""
     assert (out / "faces.csv").read_bytes() != before
+
+
+def test_an_input_is_never_replaced_and_links_of_the_page_lead_to_its_files(run, tmp_path, capsys):
+    for folder in ("photos", "mine"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (30, 30)).save(tmp_path / folder / "a #1.png")
+    before = (tmp_path / "photos/a #1.png").read_bytes()
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("file,x0,y0,x1,y1\na #1.png,4,4,20,20\n")
+    words = ("restore", "--checkpoint", run, "--boxes", boxes, "--overwrite", "-o")
+    assert call(*words, tmp_path, tmp_path / "photos") == 2
+    assert "is an input where results go" in capsys.readouterr().err
+    assert (tmp_path / "photos/a #1.png").read_bytes() == before
+    assert call(*words, tmp_path / "out", tmp_path / "mine", "--report") == 0
+    page = (tmp_path / "out/report.html").read_text()
+    links = {urllib.parse.unquote(link) for link in re.findall(r'(?:src|href)="([^"]+)"', page)}
+    assert links == {
+        f"{kind}/{name}.png" for kind, name in (("photos", "a #1"), ("overlay", "a #1"), ("faces", "a #1_1"))
+    }
+    assert "#" not in "".join(re.findall(r'src="([^"]+)"', page))
+    assert all((tmp_path / "out" / link).is_file() for link in links)
 
 
 def test_faces_are_found_where_no_boxes_are_given_and_poses_are_printed(run, folder, tmp_path, capsys, monkeypatch):

@@ -385,6 +385,7 @@ EVALS = {
     "an unknown figure": (["--checkpoint=bundle", "--figures=msgan/f99"], "did you mean"),
     "tables and figures": (["--checkpoint=bundle", "--tables=folder", "--figures=msgan/f9"], "give one of them"),
     "beside without figures": (["--checkpoint=bundle", "--beside=A=faces"], "read by --figures alone"),
+    "a model that ships, and no place": (["--checkpoint=msgan-x8", "--tables=folder", "--data=faces"], "need --out"),
     "an absent run": (["--checkpoint=absent", "--tables=folder", "--data=faces"], "no folder"),
     "another scale": (["--checkpoint=bundle", "--scale=16", "--tables=folder", "--data=faces"], "restores ×"),
     "a scale of words": (["--checkpoint=bundle", "--scale=eight"], "invalid literal"),

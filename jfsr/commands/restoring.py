@@ -23,8 +23,9 @@ def restore(args: argparse.Namespace) -> int:
     if args.soft_landmarks:
         raise ValueError("--soft-landmarks goes with --cropped")
     out = files.path(args.out)
-    album.check_target(out, overwrite=args.overwrite)
+    album.check_target(out, {}, overwrite=args.overwrite)  # before anything is loaded
     options = _photos(args, pose=not args.no_pose)
+    album.check_target(out, options["pictures"], overwrite=args.overwrite)
     done = album.restore(**options, out=out, enlarge=args.enlarge, report=args.report)
     _say(done)
     print(f"{out}: {done.text()}")
