@@ -61,11 +61,17 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("models", help="list the models that ship with jfsr")
     listing.set_defaults(run=restoring.models)
 
-    export = commands.add_parser("export", help="make a bundle (parameters and config) from a workdir")
-    export.add_argument("workdir", help="a workdir of train.py")
-    export.add_argument("-o", "--out", required=True, help="the folder to make")
+    export = commands.add_parser("export", help="make a bundle (parameters, config, program) from a workdir")
+    export.add_argument("run_folder", metavar="RUN", help="a workdir of train.py, or a bundle, to get a new program")
+    export.add_argument("-o", "--out", help="the folder to make")
     export.add_argument("--step", default="best", help="checkpoint: best (default), last, or a number")
     export.add_argument("--half", action="store_true", help="store float16: half the size")
+    export.add_argument("--onnx", action="store_true", help="also write model.onnx (extra 'onnx')")
+    export.add_argument(
+        "--check",
+        action="store_true",
+        help="compute the stored input of a bundle again instead; exit code 1 if another picture comes out",
+    )
     export.set_defaults(run=runs.export)
 
     rewind = commands.add_parser(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import pathlib
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,8 +16,10 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from jfsr import bundle, files, methods, photos
+from jfsr import program as exported
 from jfsr.data.boxes import Face
 from jfsr.data.images import read_image, turned
+from jfsr.frozen.trees import flatten, load_tree
 from jfsr.geometry import HR_SIZE
 from jfsr.photos import PhotoFace
 from jfsr.training import runs
@@ -24,16 +27,17 @@ from jfsr.training import runs
 Picture = np.ndarray | Image.Image | str | os.PathLike  # an array is one picture [h, w, 3] or a stack [b, h, w, 3]
 CHUNK = 16  # the most faces in one call of the compiled program
 PHOTO_POSE = "lightpose"  # reads the heads of photographs
-TOLERANCE = 1 / 255  # allowed difference between the outputs of two machines: one 8-bit level
 
 
-def load(path: os.PathLike | str, *, step: int | str = "best", check: bool = False) -> Restorer:
+def load(path: os.PathLike | str, *, step: int | str = "best", check: bool = False, program: bool = False) -> Restorer:
     """Loads a trained system.
 
     Args:
       path: a workdir of train.py, a bundle of ``jfsr export``, or the name of one that ships with jfsr.
       step: which checkpoint of a workdir: ``'best'``, ``'last'`` or a number.
       check: also run the test vector of a bundle, and refuse if this machine computes another picture.
+      program: compute by the bundle's exported program. Where it does not run (expired, of another JAX or platform, or
+        absent), the parameters compute the same, and a warning says why.
 
     Raises:
       ValueError: no such folder, no checkpoint in it, a method that restores no faces, or a failed check.
@@ -42,18 +46,32 @@ def load(path: os.PathLike | str, *, step: int | str = "best", check: bool = Fal
     config = runs.checked_config(path)
     variables, at = runs.load_variables(path, step=step)
     try:
-        restorer = Restorer(config, variables, step=at, name=path.name)
+        restorer = Restorer(config, variables, step=at, name=path.name, program=_program(path) if program else None)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     if check:
         vector = bundle.read_check(path)
         gap = float(np.max(np.abs(restorer.predict(vector["lr"]) - vector["sr"])))
-        if not gap <= TOLERANCE:
+        if not gap <= bundle.TOLERANCE:
             raise ValueError(
-                f"{path}: the output differs by up to {gap:.3g} from the exported one (allowed: {TOLERANCE:.2g}); "
-                "use the versions of jfsr and jax that it was exported with (README.md in the bundle)"
+                f"{path}: the output differs by up to {gap:.3g} from the exported one (allowed: "
+                f"{bundle.TOLERANCE:.2g}); use the versions of jfsr and jax that it was exported with (README.md in "
+                "the bundle)"
             )
     return restorer
+
+
+def _program(path: pathlib.Path) -> Callable[[Any, Any], Any] | None:
+    """A bundle's exported program as a method's ``predict``; None, with a warning, where it does not run."""
+    try:
+        call = exported.load(path)
+    except exported.ProgramError as error:
+        warnings.warn(str(error), stacklevel=3)
+        return None
+    stored = flatten(load_tree(path / runs.PARAMS, widen=False)[0])
+    types = {name: x.dtype for name, x in stored.items()}
+    # `variables` are those of `stored`, in float32.
+    return jax.jit(lambda variables, lr: call({k: x.astype(types[k]) for k, x in flatten(variables).items()}, lr))
 
 
 class Restorer:
@@ -69,7 +87,15 @@ class Restorer:
       sha256: digest of the parameters.
     """
 
-    def __init__(self, config: Any, variables: dict[str, Any], *, step: int | None = None, name: str = ""):
+    def __init__(
+        self,
+        config: Any,
+        variables: dict[str, Any],
+        *,
+        step: int | None = None,
+        name: str = "",
+        program: Callable[[Any, Any], Any] | None = None,
+    ):
         method = methods.find(config.method)
         if not isinstance(method, methods.SuperResolver):
             raise ValueError(
@@ -79,7 +105,7 @@ class Restorer:
         self.name = name or config.method
         self.method, self.scale, self.sha256 = config.method, config.scale, runs.digest(variables)
         self.hr_size = config.data.get("hr_size", HR_SIZE)
-        self._predict = jax.jit(functools.partial(method.predict, config))
+        self._predict = program or jax.jit(functools.partial(method.predict, config))
         side = self.hr_size // self.scale
         try:  # traced here, and not again when it is called
             jax.eval_shape(self._predict, self.variables, jax.ShapeDtypeStruct((1, side, side, 3), np.float32))
@@ -136,8 +162,8 @@ class Restorer:
         """All outputs of the method's ``predict`` for one or more low-resolution faces of exactly the network's size.
 
         Returns:
-          ``sr`` [b, 128, 128, 3] in [0, 1], ``stages``, and from a system that finds landmarks ``landmarks_px``
-          [b, n, 2]; see :class:`jfsr.methods.Prediction`.
+          ``sr`` [b, 128, 128, 3] in [0, 1], ``stages`` (not from an exported program), and from a system that finds
+          landmarks ``landmarks_px`` [b, n, 2]; see :class:`jfsr.methods.Prediction`.
         """
         side = self.hr_size // self.scale
         if lr.shape[1:] != (side, side, 3):

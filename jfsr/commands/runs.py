@@ -11,11 +11,23 @@ from jfsr import files
 from jfsr.commands import writing
 
 
-def export(args: argparse.Namespace) -> None:
-    """Makes a bundle."""
+def export(args: argparse.Namespace) -> int:
+    """Makes a bundle, or with --check computes a bundle's test vector again."""
     from jfsr import bundle
 
-    print(bundle.export_bundle(args.workdir, args.out, step=writing.step(args.step), half=args.half))
+    if args.check:
+        if args.out or args.half or args.onnx:
+            raise ValueError("--check reads a bundle and writes nothing: it takes no -o, --half or --onnx")
+        done = bundle.replay(args.run_folder)
+        for way in done:
+            gap = f"differs by at most {255 * way.gap:.2g} of 255" + (": another picture" if way.differs else "")
+            print(f"{way.what}: {way.note or gap}")
+        return 1 if any(way.differs for way in done) else 0
+    if not args.out:
+        raise ValueError("export needs -o, the folder to make")
+    step = writing.step(args.step)
+    print(bundle.export_bundle(args.run_folder, args.out, step=step, half=args.half, onnx=args.onnx))
+    return 0
 
 
 def rewind(args: argparse.Namespace) -> None:

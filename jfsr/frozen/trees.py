@@ -60,8 +60,12 @@ def save_tree(file: os.PathLike | str, tree: Mapping[str, Any], *, metadata: Map
     files.write_bytes(file, data)
 
 
-def load_tree(file: os.PathLike | str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Nested dicts of arrays, floats as float32, and the metadata of a file that :func:`save_tree` wrote.
+def load_tree(file: os.PathLike | str, *, widen: bool = True) -> tuple[dict[str, Any], dict[str, str]]:
+    """Nested dicts of arrays, and the metadata of a file that :func:`save_tree` wrote.
+
+    Args:
+      file: the file.
+      widen: floats become float32.
 
     Raises:
       FileNotFoundError: no such file.
@@ -73,9 +77,10 @@ def load_tree(file: os.PathLike | str) -> tuple[dict[str, Any], dict[str, str]]:
             leaves = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
     except SafetensorError as error:
         raise WeightsError(f"{file} is damaged ({error}); remove it and make it again") from error
-    widen = lambda x: x.astype(np.float32) if np.issubdtype(x.dtype, np.floating) else x
+    if widen:
+        leaves = {k: x.astype(np.float32) if np.issubdtype(x.dtype, np.floating) else x for k, x in leaves.items()}
     try:
-        return unflatten({name: widen(value) for name, value in leaves.items()}), metadata
+        return unflatten(leaves), metadata
     except WeightsError as error:
         raise WeightsError(f"{file} is damaged ({error}); remove it and make it again") from error
 

@@ -221,7 +221,7 @@ def predict(config: Any, variables: dict, lr: Float[Array, "b h w 3"]) -> Predic
     """
     out = generator(config).apply(variables, lr, train=False)
     image = jnp.clip(out.image, 0.0, 1.0)
-    maps = out.maps[-1] if len(out.maps) else jnp.zeros((len(lr), 0, 0, 4))
+    maps = out.maps[-1] if len(out.maps) else jnp.zeros((lr.shape[0], 0, 0, 4))
     return {"sr": image, "stages": {image.shape[1]: image}, "components": maps, "theta": out.theta}
 
 

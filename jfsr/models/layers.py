@@ -6,8 +6,10 @@ parameters and running statistics are always float32.
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -163,15 +165,28 @@ def spectral_conv(
     return nn.SpectralNorm(conv, n_steps=1, name=name)(x, update_stats=update_stats)
 
 
+_ROLLED = contextvars.ContextVar("rolled", default=False)
+
+
+@contextlib.contextmanager
+def rolled() -> Iterator[None]:
+    """Here, what is traced on a CPU for all platforms has loops, see :func:`resolve_unroll`."""
+    token = _ROLLED.set(True)
+    try:
+        yield
+    finally:
+        _ROLLED.reset(token)
+
+
 def resolve_unroll(unroll: int | None, length: int) -> int:
     """Number of blocks (of ``length``) in one iteration of the compiled loop; 0 means all blocks and no loop.
 
     None chooses by the platform at tracing time. On CPU: 0, because XLA differentiates a loop over convolutions about
-    25 times slower than straight code. On GPU and TPU: 1, because a loop is as fast there and compiles in a fraction of
-    the time.
+    25 times slower than straight code. On GPU and TPU, and inside :func:`rolled`: 1, because a loop is as fast there
+    and compiles in a fraction of the time.
     """
     if unroll is None:
-        unroll = 0 if jax.default_backend() == "cpu" else 1
+        unroll = 0 if jax.default_backend() == "cpu" and not _ROLLED.get() else 1
     # For one block and unroll=1, `lax.scan` would keep a loop of one iteration, with the slow derivative.
     return 0 if unroll >= length else unroll
 

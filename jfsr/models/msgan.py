@@ -60,7 +60,7 @@ class MSGANGenerator(nn.Module):
       skip: 'none': a head predicts the whole image, as ESRGAN's does. 'bicubic': a head predicts the difference to the
         LR image resized to its stage by cubic interpolation; an untrained generator of a few blocks then scores like
         bicubic (within 0.01 dB), and becomes useful in minutes. Same parameters.
-      unroll, remat, dtype: as in `RRDBTrunk`. Trace with ``unroll=1`` to export from a CPU for other platforms.
+      unroll, remat, dtype: as in `RRDBTrunk`.
     """
 
     scale: int = 16
