@@ -1,4 +1,4 @@
-"""The command line: jfsr restore | pose | models | export | rewind | port | degrade | data."""
+"""The command line: jfsr restore | pose | demo | models | export | rewind | port | degrade | data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from jfsr import console
-from jfsr.commands import data, restoring, runs
+from jfsr.commands import data, demo, restoring, runs
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -57,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     pose.add_argument("--overwrite", action="store_true", help="replace the CSV of an earlier call")
     pose.set_defaults(run=restoring.pose)
+
+    page = commands.add_parser("demo", help="serve a page for the browser: drop a photograph, see it restored")
+    page.add_argument("--checkpoint", default="", help="a workdir, a bundle or a name (default: the models that ship)")
+    page.add_argument("--host", default="127.0.0.1", help="address to serve (default 127.0.0.1: this computer alone)")
+    page.add_argument("--port", type=_port, default=7860, help="port to serve (default 7860)")
+    page.set_defaults(run=demo.demo)
 
     listing = commands.add_parser("models", help="list the models that ship with jfsr")
     listing.set_defaults(run=restoring.models)
@@ -156,6 +162,13 @@ def _positive(text: str) -> int:
     """A count of an option."""
     if not (text.isdecimal() and int(text[:9]) >= 1 and len(text) < 9):
         raise argparse.ArgumentTypeError(f"{text!r} is no count; give a whole number from 1 on")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    """A port of an option."""
+    if not (text.isdecimal() and len(text) < 6 and 1024 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; give a whole number from 1024 to 65535")
     return int(text)
 
 

@@ -25,6 +25,7 @@ from jfsr.data.boxes import Face
 from jfsr.data.detection import Detect
 from jfsr.data.photos import Square
 from jfsr.data.records import BadRecord
+from jfsr.training import runs
 
 # A face of up to this many times a network's input is still restored by it: at 1.75, 28 px go into 16, and what the
 # network adds outweighs what the reduction takes.
@@ -82,6 +83,14 @@ class PhotoFace:
     def change_deg(self) -> float:
         """The angle between the two poses."""
         return float(geometry.geodesic_deg(jnp.asarray(self.pose_before), jnp.asarray(self.pose_deg)))
+
+
+def models(checkpoint: str = "") -> list[str]:
+    """What restores the faces of photographs: the run that is named, or all that ship; ValueError if there is none."""
+    names = [checkpoint] if checkpoint else [name for name in runs.shipped() if name.startswith("msgan")]
+    if not names:
+        raise ValueError("no model ships with this jfsr; give one: --checkpoint DIR")
+    return names
 
 
 class BySize:

@@ -61,7 +61,6 @@ def _photos(args: argparse.Namespace, *, pose: bool, videos: bool = False) -> di
     from jfsr import album, api, photos
     from jfsr.data import video
     from jfsr.data.photos import read_faces
-    from jfsr.training import runs
 
     pictures, notes = album.collect([files.path(p) for p in args.images], videos=videos)
     for note in notes:
@@ -71,10 +70,7 @@ def _photos(args: argparse.Namespace, *, pose: bool, videos: bool = False) -> di
         if seen := [str(f) for f in pictures.values() if f.suffix.lower() in video.SUFFIXES]:
             raise ValueError(f"--boxes are of pictures; {seen[0]} is a video")
         boxes = album.boxes_by_name(read_faces(args.boxes), pictures, files.path(args.boxes))
-    names = [args.checkpoint] if args.checkpoint else [n for n in runs.shipped() if n.startswith("msgan")]
-    if not names:
-        raise ValueError("no model ships with this jfsr; give one: --checkpoint DIR")
-    networks = [api.load(name, step=writing.step(args.step)) for name in names]
+    networks = [api.load(name, step=writing.step(args.step)) for name in photos.models(args.checkpoint)]
     no_detector: Any = lambda photo: []
     find = no_detector if boxes is not None else photos.detector(smallest_px=float(args.smallest))
     return {
@@ -103,6 +99,7 @@ def models(args: argparse.Namespace) -> None:
         print(f"{name:12}{card[0].lstrip('# ')}; {size / 1e6:.1f} MB\n{'':12}{runs.SHIPPED / name / 'README.md'}")
     if not runs.shipped():
         print("no model ships with this jfsr")
+    print(f"a photograph to try: {runs.SAMPLE}")
 
 
 def _default_model() -> str:

@@ -35,12 +35,42 @@ th { color: var(--soft); font-weight: 500 }
 th:first-child, td:first-child { text-align: left; padding-left: .5rem; position: sticky; left: 0; background: #fff }
 tr.ours td, tr.ours td:first-child { background: var(--wash); font-weight: 600 }
 td small { display: block; color: var(--soft); font-weight: 400; font-size: .78rem }
-figure { margin: 1rem 0 } img { max-width: 100%; height: auto; display: block }
+th[data-n] { cursor: pointer } th[aria-sort] { color: var(--ink) }
+th[aria-sort=ascending]::after { content: " ↑" } th[aria-sort=descending]::after { content: " ↓" }
+figure { margin: 1rem 0; overflow: auto } img { max-width: 100%; height: auto; display: block; cursor: zoom-in }
+img.near { max-width: none; width: 200%; image-rendering: pixelated; cursor: zoom-out }
 figcaption, .small { color: var(--soft); font-size: .85rem }
 code { font-size: .82rem; overflow-wrap: anywhere }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; font-size: .85rem }
 dt { color: var(--soft) } dd { margin: 0; overflow-wrap: anywhere }
 @media (max-width: 40rem) { dl { grid-template-columns: 1fr } dd { margin-bottom: .4rem } }
+"""
+
+# A click on a head sorts its table, first by the largest; a click on a picture shows it twice as large, where it was
+# clicked: the faces of a row stay beside each other. Without scripts the page says the same.
+SCRIPT = """
+for (const table of document.querySelectorAll("table")) {
+  const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0], first = [...body.rows]
+  heads.forEach((head, n) => {
+    const number = row => parseFloat(row.cells[n].textContent.replace("−", "-"))
+    if (!first.some(row => !isNaN(number(row)))) return
+    head.dataset.n = n
+    head.tabIndex = 0
+    head.onclick = () => {
+      const up = head.getAttribute("aria-sort") == "descending"
+      for (const other of heads) other.removeAttribute("aria-sort")
+      head.setAttribute("aria-sort", up ? "ascending" : "descending")
+      const known = first.filter(row => !isNaN(number(row))).sort((a, b) => (up ? 1 : -1) * (number(a) - number(b)))
+      body.append(...known, ...first.filter(row => isNaN(number(row))))
+    }
+    head.onkeydown = event => { if (event.key == "Enter") head.click() }
+  })
+}
+for (const image of document.images) image.onclick = event => {
+  const box = image.getBoundingClientRect(), frame = image.parentElement
+  const x = (event.clientX - box.left) / box.width
+  if (image.classList.toggle("near")) frame.scrollLeft = x * image.clientWidth - frame.clientWidth / 2
+}
 """
 
 
@@ -186,7 +216,7 @@ def page(result: Result, pictures: Mapping[str, tuple[figures.Picture, str]], pr
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{_text(result.title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(parts)
-        + "\n</main>\n</body>\n</html>\n"
+        + f"\n</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )
 
 

@@ -45,6 +45,7 @@ LAYOUT = 1
 
 # The bundles that ship with jfsr, by name.
 SHIPPED = pathlib.Path(__file__).parent.parent / "shipped"
+SAMPLE = SHIPPED / "samples" / "astronaut.png"  # a photograph to try them on
 
 
 class CheckpointError(ValueError):
