@@ -11,6 +11,7 @@ import dataclasses
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -115,7 +116,8 @@ def check_port(host: str, port: int) -> None:
 
 @contextmanager
 def own_folder() -> Iterator[None]:
-    """A folder for gradio's files, which is removed with all that is in it."""
+    """A folder for gradio's files, which is removed with all that is in it, by Ctrl-C and by SIGTERM, too."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = tempfile.mkdtemp(prefix="jfsr_demo_")
     os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
     try:

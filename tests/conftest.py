@@ -49,3 +49,12 @@ def shared() -> pathlib.Path:
 @pytest.fixture(scope="session", name="load_config")
 def _load_config():
     return load_config
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """A window of Chromium; the test is skipped where there is none."""
+    from support import browsing
+
+    with browsing.chromium(tmp_path_factory.mktemp("chromium")) as window:
+        yield window

@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 from PIL import Image
-from support import ROOT, page
+from support import ROOT, browsing, page
 
 from jfsr import demo
 from jfsr.__main__ import main
@@ -98,26 +96,8 @@ def test_the_sample_ships_with_what_it_is():
 # ---- In a browser
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not program or not driver:
-        pytest.skip("chromium and chromedriver are not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    off = ("gpu", "quic", "background-networking", "component-update", "sync")
-    for flag in ("headless", "no-sandbox", "no-first-run", *(f"disable-{what}" for what in off)):
-        options.add_argument(f"--{flag}")
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    window = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield window
-    window.quit()
-
-
 @contextlib.contextmanager
-def _served(seconds=0.0):
+def _served(seconds=0.0, end=signal.SIGINT):
     """Address and folder of a page in a process of its own, which answers after some seconds."""
     pytest.importorskip("gradio", reason="the extra 'demo' is not installed")
     port = _free_port()
@@ -125,28 +105,12 @@ def _served(seconds=0.0):
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     kept = pathlib.Path(server.stdout.readline().strip())
     try:
-        _until(lambda: socket.create_connection(("127.0.0.1", port), 1).close() or True)
+        browsing.until(lambda: socket.create_connection(("127.0.0.1", port), 1).close() or True)
         yield f"http://127.0.0.1:{port}", kept
     finally:
-        server.send_signal(signal.SIGINT)
+        server.send_signal(end)
         server.communicate(timeout=30)
     assert not kept.exists(), "its files outlive the page"
-
-
-def _until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        with contextlib.suppress(Exception):  # the page is being drawn
-            if value := condition():
-                return value
-        time.sleep(0.2)
-    raise AssertionError(f"not within {seconds} s: {condition}")
-
-
-def _keep(browser, name):
-    """For a person: JFSR_SCREENSHOTS=FOLDER keeps what the browser shows."""
-    if folder := os.environ.get("JFSR_SCREENSHOTS"):
-        browser.save_screenshot(str(pathlib.Path(folder) / name))
 
 
 def test_a_picture_is_dropped_and_its_faces_read_off_the_page(browser, picture, tmp_path):
@@ -154,25 +118,27 @@ def test_a_picture_is_dropped_and_its_faces_read_off_the_page(browser, picture, 
     with _served() as (address, kept):
         browser.set_window_size(1280, 1000)
         browser.get(address)
-        drop = lambda file: _until(lambda: find("#upload input[type=file]")).send_keys(str(file))
+        drop = lambda file: browsing.until(lambda: find("#upload input[type=file]")).send_keys(str(file))
         drop(picture)
-        _until(lambda: "2 faces, 1 restored" in find("#message").text)
-        cells = _until(lambda: find("#table").text)
+        browsing.until(lambda: "2 faces, 1 restored" in find("#message").text)
+        cells = browsing.until(lambda: find("#table").text)
         assert all(text in cells for text in ("squares", "+10.0", "-20.0", "+30.0", "large enough"))
-        images = _until(lambda: browser.find_elements("css selector", "#slider img, #overlay img"))
-        _until(lambda: all(int(i.get_property("naturalWidth")) >= 200 for i in images))
+        images = browsing.until(lambda: browser.find_elements("css selector", "#slider img, #overlay img"))
+        browsing.until(lambda: all(int(i.get_property("naturalWidth")) >= 200 for i in images))
         assert len(images) >= 3, "bicubic, restored and the poses"
-        _keep(browser, "demo_wide.png")
+        browsing.keep(browser, "demo_wide.png")
         assert not list(kept.rglob("street.png")), "the upload was kept"
 
         browser.set_window_size(400, 1400)
-        _until(lambda: browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth"))
-        _keep(browser, "demo_400.png")
+        browsing.until(
+            lambda: browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+        )
+        browsing.keep(browser, "demo_400.png")
 
         (tmp_path / "notes.png").write_bytes(b"no picture")
         browser.get(address)
         drop(tmp_path / "notes.png")
-        assert str(kept) not in _until(lambda: "notes.png" in find("#message").text and find("#message").text)
+        assert str(kept) not in browsing.until(lambda: "notes.png" in find("#message").text and find("#message").text)
 
         asked = [row for row in browser.get_log("performance") if "Network.requestWillBeSent" in row["message"]]
         outside = [row["message"] for row in asked if '"url":"http' in row["message"] and address not in row["message"]]
@@ -180,16 +146,16 @@ def test_a_picture_is_dropped_and_its_faces_read_off_the_page(browser, picture, 
 
 
 def test_a_second_tab_is_told_that_it_waits(browser, picture):
-    with _served(seconds=6.0) as (address, _):
+    with _served(seconds=6.0, end=signal.SIGTERM) as (address, _):
         browser.get(address)
-        find = lambda selector: _until(lambda: browser.find_element("css selector", selector))
+        find = lambda selector: browsing.until(lambda: browser.find_element("css selector", selector))
         find("#upload input[type=file]").send_keys(str(picture))
         first = browser.current_window_handle
         browser.switch_to.new_window("tab")
         browser.get(address)
         find("#upload input[type=file]").send_keys(str(picture))
-        _until(lambda: "queue" in find("body").text.lower())
-        _keep(browser, "demo_waits.png")
+        browsing.until(lambda: "queue" in find("body").text.lower())
+        browsing.keep(browser, "demo_waits.png")
         for tab in (browser.current_window_handle, first):
             browser.switch_to.window(tab)
-            _until(lambda: "2 faces, 1 restored" in find("#message").text)
+            browsing.until(lambda: "2 faces, 1 restored" in find("#message").text)

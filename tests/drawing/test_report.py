@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 
 import numpy as np
+from support import browsing
 from support.lines import CONTEXT, SYNTHETIC, three_faces
 
 from jfsr.drawing import report
@@ -48,3 +49,43 @@ def test_components_are_drawn_for_a_system_that_estimates_them():
     assert "Facial components at random" in headings({"components": np.zeros((4, 16, 16, 4), np.float32)})
     assert "Facial components at random" not in headings({"components": np.zeros((4, 0, 0, 4), np.float32)})
     assert headings({}) == ["Faces at random", "Worst by PSNR"]
+
+
+def test_in_a_browser_tables_sort_pictures_enlarge_and_400_px_are_enough(browser, tmp_path):
+    result = results.of_lines(three_faces(), SYNTHETIC, CONTEXT)
+    picture = np.random.default_rng(0).integers(0, 255, (140, 540, 3)).astype(np.uint8)
+    provenance = {"config": "0123456789ab" * 6}
+    (tmp_path / "report.html").write_text(report.page(result, {"Faces": (picture, "as restored")}, provenance), "utf-8")
+    browser.set_window_size(1280, 1000)
+    browser.get((tmp_path / "report.html").as_uri())
+    find = lambda selector: browser.find_elements("css selector", selector)
+    table = find("table")[0]
+    rows = lambda: table.find_elements("css selector", "tbody tr")
+    column = lambda n: [row.find_elements("tag name", "td")[n].text.split("\n")[0] for row in rows()]
+    heads = table.find_elements("tag name", "th")
+    number = next(n for n, head in enumerate(heads) if head.text.startswith("PSNR"))
+    before = column(0)
+    for order, name in ((1, "descending"), (-1, "ascending")):
+        heads[number].click()
+        assert heads[number].get_attribute("aria-sort") == name
+        known = [float(cell) for cell in column(number) if cell[:1].isdigit()]
+        assert len(known) >= 2
+        assert known == sorted(known)[::-order]
+    assert sorted(column(0)) == sorted(before)
+    heads[0].click()  # names have no order
+    assert heads[0].get_attribute("aria-sort") is None
+
+    (image,) = find("img")
+    assert int(image.get_property("naturalWidth")) == 540
+    small = image.size["width"]
+    image.click()
+    assert image.size["width"] > 1.5 * small
+    browsing.keep(browser, "report_wide.png")
+    image.click()
+    assert image.size["width"] == small
+
+    browser.set_window_size(400, 1200)
+    fits = "return document.documentElement.scrollWidth <= window.innerWidth"
+    assert browsing.until(lambda: browser.execute_script(fits)), "the page is wider than the window"
+    browsing.keep(browser, "report_400.png")
+    assert not [row for row in browser.get_log("browser") if row["level"] == "SEVERE"]
