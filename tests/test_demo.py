@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -136,9 +137,19 @@ def test_a_picture_is_dropped_and_its_faces_read_off_the_page(browser, picture, 
         browsing.keep(browser, "demo_400.png")
 
         (tmp_path / "notes.png").write_bytes(b"no picture")
+        Image.fromarray(np.zeros((50, 50, 3), np.uint8)).save(tmp_path / "wall.png")
+        for name, said in (
+            ("notes.png", "notes.png"),
+            ("wall.png", "no face found in wall.png; give a picture in which"),
+        ):
+            browser.get(address)
+            drop(tmp_path / name)
+            shown = browsing.until(lambda said=said: said in find("#message").text and find("#message").text)
+            assert str(kept) not in shown
+        (tmp_path / "huge.png").write_bytes(bytes(int((demo.MAX_MB + 1) * 1e6)))
         browser.get(address)
-        drop(tmp_path / "notes.png")
-        assert str(kept) not in browsing.until(lambda: "notes.png" in find("#message").text and find("#message").text)
+        drop(tmp_path / "huge.png")
+        browsing.until(lambda: re.search(r"exceed .* 20", find("body").text))
 
         asked = [row for row in browser.get_log("performance") if "Network.requestWillBeSent" in row["message"]]
         outside = [row["message"] for row in asked if '"url":"http' in row["message"] and address not in row["message"]]

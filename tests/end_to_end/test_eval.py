@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -16,10 +17,11 @@ from PIL import Image
 from support import ROOT
 from support.commands import EvalCommand
 
-from jfsr import config
+from jfsr import bundle, config
 from jfsr.frozen import trees, zoo
 from jfsr.methods import msgan
-from jfsr.training import runs
+from jfsr.methods.common import Net, State
+from jfsr.training import checkpoint, runs
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +89,25 @@ def test_eval_scores_a_bundle_and_writes_what_it_says(evaluate, system, folder, 
     assert page.count('<img src="data:image/png;base64,') == 4
     assert "http" not in page.replace("http-equiv", "")
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_a_bundle_gives_the_numbers_of_its_workdir_to_the_last_digit(evaluate, system, folder, tmp_path):
+    variables, _ = runs.load_variables(system)
+    net = Net(params=jax.tree.map(lambda x: 0.5 * x, variables["params"]), ema=variables["params"], stats={})
+    zero = np.zeros((), np.int32)
+    manager = checkpoint.open_manager(tmp_path / "run", runs.read_config(system))
+    state = State(step=np.array(7, np.int32), nets={"g": net}, skipped=zero, bad_run=zero)
+    checkpoint.save(manager, state, {}, wait=True)
+    manager.close()
+    bundle.export_bundle(tmp_path / "run", tmp_path / "bundle")
+    tables = {}
+    for name in ("run", "bundle"):
+        options = ["--tables=folder", f"--data={folder}", "--crop=center", f"--out={tmp_path / name}_table"]
+        done = evaluate(f"--checkpoint={tmp_path / name}", *options)
+        assert done.returncode == 0, done.stderr
+        tables[name] = (tmp_path / f"{name}_table" / "images.csv").read_text()
+        shutil.move(tmp_path / name, tmp_path / f"{name}_moved")  # neither needs the other
+    assert tables["run"] == tables["bundle"]
 
 
 def test_eval_of_a_folder_does_not_import_tensorflow(system, folder, tmp_path):

@@ -29,7 +29,9 @@ def pose(images):
 
 
 def find(photo):
-    """A face of 16 px, and in a wide picture one that is too large to restore."""
+    """A face of 16 px, in a wide picture one that is too large to restore, and in a tiny one none."""
+    if photo.shape[1] < 60:
+        return []
     big = Face(np.array([100.0, 20, 180, 100]), POINTS * 5 - 80, 0.8)
     return [Face(np.array([34.0, 34, 50, 52]), POINTS, 0.9), big][: 1 + (photo.shape[1] > 150)]
 
