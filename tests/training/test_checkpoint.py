@@ -356,3 +356,29 @@ def test_a_damaged_checkpoint_is_named_with_the_remedy(tmp_path, damage):
     gc.collect()
     shutil.rmtree(folder.parent)
     assert reopened(tmp_path / "run").step == 1
+
+
+def test_the_data_go_on_where_they_stood_also_with_another_batch(tmp_path):
+    def begins(workdir, config, step, change=True):
+        manager = checkpoint.open_manager(workdir, config, change=change)
+        try:
+            return checkpoint.position(manager, config, step)
+        finally:
+            manager.close()
+
+    keep = KEEP_ALL | {"best": "x"}
+    four, eight = (run_config(train={"batch": batch}, checkpoint=keep) for batch in (4, 8))
+    run = tmp_path / "run"
+    manager = checkpoint.open_manager(run, four)
+    for step in (1, 2):
+        checkpoint.save(manager, new_state(step), position=4 * step, wait=True)
+    manager.close()
+    assert begins(run, four, 0) == 0
+    assert begins(run, four, 2) == 8
+    assert begins(run, eight, 2) == 8  # not 2 · 8
+    assert begins(run, eight, 1) == 4  # after a rewinding
+    # Checkpoints of earlier versions do not say it.
+    old = saved(tmp_path / "old", 1, 3, config=four)
+    assert begins(old, four, 3) == 12
+    assert begins(old, eight, 3) == 12
+    assert begins(old, eight, 1) == 4
