@@ -22,7 +22,8 @@ from jfsr import config as configs
 from jfsr import console, files, methods
 from jfsr.data import pipeline
 from jfsr.training import launch, parallel
-from jfsr.training.cluster import Cluster, StallGuard, visible_gpus
+from jfsr.training.cluster import Cluster, visible_gpus
+from jfsr.training.faults import StallGuard
 from jfsr.training.schema import run_schema
 
 FLAGS = flags.FLAGS

@@ -136,10 +136,14 @@ def test_a_killed_process_ends_the_others_at_once_and_is_named():
 
 
 def test_a_process_that_fails_says_so_to_the_others():
-    results = ends(*together("time.sleep(30)", "raise ValueError('no space left on /data')"))
-    assert results[1][0] == 2
+    results = ends(*together("time.sleep(30)", "raise RuntimeError('a bug')"))
+    assert results[1][0] == 1
     assert results[0][0] == cluster.FAULT
-    assert "failed: no space left on /data; start all" in results[0][1]
+    assert "failed: a bug; start all" in results[0][1]
+    # A fault of the input would be met again: no scheduler is to start them again.
+    results = ends(*together("time.sleep(30)", "raise ValueError('no space left on /data')"))
+    assert [code for code, _ in results] == [2, 2]
+    assert "failed: no space left on /data\n" in results[0][1]
 
 
 def test_all_stop_after_the_same_step_when_one_is_asked():
@@ -198,7 +202,7 @@ def test_two_with_one_number_and_a_port_in_use_are_refused():
 def test_a_run_that_makes_no_step_writes_its_stacks_and_ends(tmp_path):
     code = f"""
 import pathlib, time
-from jfsr.training.cluster import StallGuard
+from jfsr.training.faults import StallGuard
 guard = StallGuard(pathlib.Path({str(tmp_path)!r}), timeout_s=1.0, process=4)
 time.sleep(2)  # before the first step nothing is watched
 guard.beat(); time.sleep(0.5); guard.beat(); guard.rest(); time.sleep(2); guard.beat()

@@ -27,7 +27,7 @@ def test_each_device_has_as_many_faces_and_a_process_a_slice(monkeypatch):
 def test_a_batch_that_devices_cannot_share_names_the_next_that_they_can():
     mesh = parallel.Parallel("shard_map", devices=jax.devices()[:3])
     mesh.check_batch(6)
-    with pytest.raises(ValueError, match=r"train.batch is 7, which 3 devices cannot share evenly; use --config\S+=6 or"):
+    with pytest.raises(ValueError, match=r"train.batch is 7, which 3 devices cannot share evenly; use \S+=6 or \S+=9"):
         mesh.check_batch(7)
     with pytest.raises(ValueError, match=r"train.batch is 2, .*; use --config.train.batch=3$"):
         mesh.check_batch(2)
