@@ -122,7 +122,7 @@ def train(config: Any, workdir: pathlib.Path, cluster: Cluster, wanted: list[int
             f"{workdir} is at step {first_step}, and the config ends at {total}: give more steps (config.train), or go "
             f"back to an earlier checkpoint by 'jfsr rewind {workdir} --step=N'"
         )
-    begun = checkpoint.position(manager, config, first_step)  # where the data go on
+    begun = checkpoint.position(workdir, config, first_step)  # where the data go on
     cluster.barrier("state")
 
     # ---- Loop

@@ -65,6 +65,8 @@ def open_manager(
         if changed:
             runs.note_change(workdir, runs.steps(workdir)[-1], changed)
         files.write_text(workdir / runs.CONFIG, configs.to_json(config))
+    if jax.process_index() == 0:
+        _check_writable(runs.checkpoints(workdir))
     several = jax.process_count() > 1
     if several:
         runs.checkpoints(workdir).mkdir(parents=True, exist_ok=True)  # Orbax makes none for named processes
@@ -165,7 +167,7 @@ def restore(manager: ocp.CheckpointManager, fresh: State, *, step: int | None = 
     return jax.tree.unflatten(jax.tree.structure(fresh), leaves)
 
 
-def position(manager: ocp.CheckpointManager, config: ConfigDict, step: int) -> int:
+def position(workdir: os.PathLike | str, config: ConfigDict, step: int) -> int:
     """How many faces the run had taken after a saved step: where its data go on, also with another batch.
 
     Checkpoints of earlier versions do not say it; there it is the step times the batch, by changes.jsonl the one of
@@ -173,11 +175,9 @@ def position(manager: ocp.CheckpointManager, config: ConfigDict, step: int) -> i
     """
     if not step:
         return 0
-    with runs.naming_damage(pathlib.Path(manager.directory) / str(step)):
-        noted = (manager.metadata(step).custom_metadata or {}).get(POSITION)
-    if noted is not None:
+    if (noted := runs.noted(workdir, step).get(POSITION)) is not None:
         return int(noted)
-    for row in runs.noted_changes(pathlib.Path(manager.directory).parent):
+    for row in runs.noted_changes(workdir):
         if row["step"] >= step and BATCH in row["changed"]:
             return step * int(row["changed"][BATCH].split(" -> ")[0])
     return step * config.train.batch
@@ -259,6 +259,20 @@ def _check_workdir(workdir: pathlib.Path, config: ConfigDict, *, change: bool) -
     elif workdir.exists() and any(not p.name.startswith(".") for p in workdir.iterdir()):
         raise CheckpointError(f"{workdir} is not empty and has no config.json, so it is no workdir; use another folder")
     return changed
+
+
+def _check_writable(folder: pathlib.Path) -> None:
+    """Says now, in a line, what Orbax would at the first save, in three tracebacks."""
+    file = folder / f".writable.{os.getpid()}"
+    try:
+        folder.mkdir(exist_ok=True)
+        file.touch()
+        file.unlink()
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder} cannot be written ({error.strerror}), and what is in it is unchanged; make it writable, or use "
+            "another --workdir"
+        ) from error
 
 
 def _named(state: State) -> dict[str, Any]:

@@ -196,6 +196,13 @@ def scores(workdir: os.PathLike | str, step: int) -> dict[str, float]:
         return dict(manager.metrics(step) or {})
 
 
+def noted(workdir: os.PathLike | str, step: int) -> dict[str, Any]:
+    """What was noted with a checkpoint besides its state and scores, see :func:`jfsr.training.checkpoint.save`."""
+    workdir = files.path(workdir)
+    with _naming_damage(checkpoints(workdir) / str(step)), _quiet(), _read_only(workdir) as manager:
+        return dict(manager.metadata(step).custom_metadata or {})
+
+
 def note_change(workdir: os.PathLike | str, step: int, changed: dict[str, str], **more: Any) -> None:
     """Adds a line to the workdir's changes.jsonl: after ``step``, these config keys became others."""
     row = {"step": step, "time": time.strftime("%Y-%m-%d %H:%M:%S"), "changed": changed, **more}
@@ -258,7 +265,7 @@ def checkpoints(workdir: pathlib.Path) -> pathlib.Path:
 
 def stored_arrays(checkpoint: pathlib.Path) -> dict[str, Any]:
     """What a checkpoint holds: name -> metadata with shape and dtype."""
-    with naming_damage(checkpoint), _quiet(), _reader() as orbax:
+    with _naming_damage(checkpoint), _quiet(), _reader() as orbax:
         return traverse_util.flatten_dict(orbax.metadata(checkpoint / "state").item_metadata.tree, sep="/")
 
 
@@ -266,7 +273,7 @@ def read_arrays(checkpoint: pathlib.Path, target: dict[str, np.ndarray]) -> dict
     """Reads the arrays named in ``target``, and only those, to the host."""
     item = traverse_util.unflatten_dict(target, sep="/")
     # Not through a manager, which can read an item in one way only.
-    with naming_damage(checkpoint), _quiet(), _reader() as orbax:
+    with _naming_damage(checkpoint), _quiet(), _reader() as orbax:
         arrays = orbax.restore(checkpoint / "state", args=ocp.args.PyTreeRestore(item=item, partial_restore=True))
     return traverse_util.flatten_dict(arrays, sep="/")
 
@@ -300,7 +307,7 @@ def _read_only(workdir: pathlib.Path) -> Iterator[ocp.CheckpointManager]:
 
 
 @contextlib.contextmanager
-def naming_damage(checkpoint: pathlib.Path) -> Iterator[None]:
+def _naming_damage(checkpoint: pathlib.Path) -> Iterator[None]:
     """Turns what Orbax and tensorstore raise for damaged files into a CheckpointError that names the checkpoint."""
     try:
         yield
