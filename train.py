@@ -80,11 +80,10 @@ def train(config: Any, workdir: pathlib.Path, cluster: Cluster, wanted: list[int
     from jfsr.training import checkpoint, logs, warm_start
     from jfsr.training.validation import Validation
 
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        jax.config.update("jax_compilation_cache_dir", str(files.cache("jax")))
+    unkept = parallel.keep_programs()
     mesh = parallel.Parallel(config.parallel, ready=cluster.barrier)
     mesh.check_batch(config.train.batch)
-    for line in filter(None, (mesh.told(cluster), cluster.launch.note, note)):
+    for line in filter(None, (mesh.told(cluster), cluster.launch.note, note, unkept)):
         print(line, file=sys.stderr, flush=True)
     if isinstance(method, methods.Counter):
         config = method.counted(config)  # what the config leaves to the data

@@ -155,6 +155,18 @@ def _lock(stream: Any, *, wait: bool) -> bool | None:
     return True
 
 
+def unwritable(folder: pathlib.Path) -> str:
+    """Why nothing can be written to a folder, which is made if it is not there; '' if it can."""
+    file = folder / f".writable.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        file.unlink(missing_ok=True)  # a process of that number on another host may have been faster
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
 def cache(*parts: str) -> pathlib.Path:
     """A folder of jfsr's cache: ``~/.cache/jfsr/…``; for a user without a home, in the folder of temporary files."""
     try:

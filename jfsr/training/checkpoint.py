@@ -65,8 +65,12 @@ def open_manager(
         if changed:
             runs.note_change(workdir, runs.steps(workdir)[-1], changed)
         files.write_text(workdir / runs.CONFIG, configs.to_json(config))
-    if jax.process_index() == 0:
-        _check_writable(runs.checkpoints(workdir))
+    if jax.process_index() == 0 and (why := files.unwritable(runs.checkpoints(workdir))):
+        # Orbax would say so at the first save, in three tracebacks.
+        raise CheckpointError(
+            f"{runs.checkpoints(workdir)} cannot be written ({why}), and what is in it is unchanged; make it writable, "
+            "or use another --workdir"
+        )
     several = jax.process_count() > 1
     if several:
         runs.checkpoints(workdir).mkdir(parents=True, exist_ok=True)  # Orbax makes none for named processes
@@ -259,20 +263,6 @@ def _check_workdir(workdir: pathlib.Path, config: ConfigDict, *, change: bool) -
     elif workdir.exists() and any(not p.name.startswith(".") for p in workdir.iterdir()):
         raise CheckpointError(f"{workdir} is not empty and has no config.json, so it is no workdir; use another folder")
     return changed
-
-
-def _check_writable(folder: pathlib.Path) -> None:
-    """Says now, in a line, what Orbax would at the first save, in three tracebacks."""
-    file = folder / f".writable.{os.getpid()}"
-    try:
-        folder.mkdir(exist_ok=True)
-        file.touch()
-        file.unlink()
-    except OSError as error:
-        raise CheckpointError(
-            f"{folder} cannot be written ({error.strerror}), and what is in it is unchanged; make it writable, or use "
-            "another --workdir"
-        ) from error
 
 
 def _named(state: State) -> dict[str, Any]:

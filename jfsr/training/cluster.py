@@ -428,8 +428,8 @@ class Cluster:
             if self._hub is not None:  # it ends with this process, and has to let the others go first
                 self._hub.done.wait(30.0)
             return
-        if type(error).__name__ == "JaxRuntimeError":
-            time.sleep(15.0)  # a collective whose partner died: the connection says which, and ends this process
+        if faults.of_a_partner(error):
+            time.sleep(15.0)  # if the partner died, the connection says which, and ends this process
         self._ending = True
         said = str(error).strip().splitlines()[0][:500] if str(error) else repr(error)
         self._connection.send(failed=said, code=faults.exit_code(error))

@@ -16,6 +16,7 @@ import ctypes
 import faulthandler
 import os
 import pathlib
+import re
 import signal
 import sys
 import threading
@@ -65,8 +66,18 @@ class StallGuard:
                 os._exit(FAULT)
 
 
+def of_a_partner(error: BaseException) -> bool:
+    """Whether JAX's runtime says that a collective failed: a process is gone or late, or the network failed.
+
+    JAX raises it as JaxRuntimeError, and in some places as ValueError.
+    """
+    return re.match(r"(UNKNOWN|INTERNAL|UNAVAILABLE|DEADLINE_EXCEEDED|ABORTED|CANCELLED): ", str(error)) is not None
+
+
 def exit_code(error: BaseException) -> int:
-    """With which exit code train.py ends after ``error``."""
+    """With which exit code one of several processes ends after ``error``."""
+    if of_a_partner(error):
+        return FAULT
     if isinstance(error, SystemExit) and not isinstance(error.code, str):
         return error.code or 0
     return INPUT if isinstance(error, ValueError | OSError) else 130 if isinstance(error, KeyboardInterrupt) else 1

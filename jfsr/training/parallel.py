@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from jfsr import files
 from jfsr.methods.common import AXIS
 from jfsr.training.cluster import Cluster, share
 
@@ -61,6 +62,21 @@ def start(devices: int = 0, *, cluster: Cluster | None = None, wanted: Sequence[
             cores = os.cpu_count() or 1
         jax.config.update("jax_num_cpu_devices", devices or cores)
     return note
+
+
+def keep_programs() -> str:
+    """Keeps compiled programs for later runs: where ``JAX_COMPILATION_CACHE_DIR`` says, otherwise in jfsr's cache.
+
+    Returns:
+      A line if that folder cannot be written: then they are not kept, and JAX need not warn of each. '' otherwise.
+    """
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(files.cache("jax"))
+    # What is no path of this machine (gs://…) is JAX's affair.
+    if "://" not in folder and (why := files.unwritable(files.path(folder))):
+        jax.config.update("jax_enable_compilation_cache", False)
+        return f"compiled programs are not kept: {folder} cannot be written ({why})"
+    jax.config.update("jax_compilation_cache_dir", folder)
+    return ""
 
 
 class Parallel:

@@ -13,7 +13,7 @@ import time
 import pytest
 from support import ROOT
 
-from jfsr.training import cluster
+from jfsr.training import cluster, faults
 from jfsr.training.cluster import Cluster, Member, share
 from jfsr.training.launch import Launch
 
@@ -144,6 +144,20 @@ def test_a_process_that_fails_says_so_to_the_others():
     results = ends(*together("time.sleep(30)", "raise ValueError('no space left on /data')"))
     assert [code for code, _ in results] == [2, 2]
     assert "failed: no space left on /data\n" in results[0][1]
+
+
+def test_the_exit_code_after_an_error():
+    codes = [
+        (ValueError("no pose is known"), faults.INPUT),
+        (OSError("no space left"), faults.INPUT),
+        (ValueError("UNKNOWN: Gloo AllGather failed: connection closed by peer"), faults.FAULT),
+        (RuntimeError("UNAVAILABLE: socket closed"), faults.FAULT),
+        (RuntimeError("RESOURCE_EXHAUSTED: out of memory"), 1),
+        (KeyboardInterrupt(), 130),
+        (SystemExit("the losses stay NaN"), 1),
+        (SystemExit(3), 3),
+    ]
+    assert [faults.exit_code(error) for error, _ in codes] == [code for _, code in codes]
 
 
 def test_all_stop_after_the_same_step_when_one_is_asked():

@@ -33,6 +33,22 @@ def test_a_batch_that_devices_cannot_share_names_the_next_that_they_can():
         mesh.check_batch(2)
 
 
+def test_programs_are_kept_where_the_variable_says_and_a_folder_that_cannot_be_written_is_a_line(tmp_path, monkeypatch):
+    told = {}
+    monkeypatch.setattr(jax.config, "update", told.__setitem__)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "programs"))
+    assert parallel.keep_programs() == ""
+    assert told == {"jax_compilation_cache_dir": str(tmp_path / "programs")}
+    told.clear()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "file"))
+    assert (
+        parallel.keep_programs()
+        == f"compiled programs are not kept: {tmp_path / 'file'} cannot be written (File exists)"
+    )
+    assert told == {"jax_enable_compilation_cache": False}
+
+
 @pytest.mark.parametrize("how", parallel.HOWS)
 def test_the_second_step_compiles_nothing(how):
     """`replicate` must lay arrays out as the step returns them; otherwise the second step would be compiled again."""
