@@ -37,10 +37,13 @@ def path(text: os.PathLike | str) -> pathlib.Path:
 
 
 def make_data_folder(folder: pathlib.Path) -> None:
-    """Makes TFDS's data folder; ValueError where that is in the home of a user who has none."""
+    """Makes TFDS's data folder; ValueError if it cannot be written, or is in the home of a user who has none."""
     if folder.parts[:1] == ("~",):
         raise ValueError(f"data sets go to {folder}, and this user has no home: set TFDS_DATA_DIR to a folder for them")
-    folder.mkdir(parents=True, exist_ok=True)
+    if why := unwritable(folder):
+        raise ValueError(
+            f"data sets go to {folder}, which cannot be written ({why}): set TFDS_DATA_DIR to another folder"
+        )
 
 
 @contextlib.contextmanager
@@ -127,7 +130,8 @@ def locked(file: os.PathLike | str, *, what: str, remedy: str = "") -> Iterator[
     try:
         stream = open(file, "a+", encoding="utf-8")  # noqa: SIM115 - closed below
     except OSError as error:
-        raise ValueError(f"{what} cannot be written ({error.strerror}); give another folder") from error
+        folder = pathlib.Path(file).parent
+        raise ValueError(f"{folder} cannot be written ({error.strerror}); give another folder") from error
     with stream:
         if _lock(stream, wait=False) is False:
             stream.seek(0)
