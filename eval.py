@@ -309,15 +309,12 @@ def draw(options: Options) -> None:
 
 def open_system(options: Options) -> System:
     """The system to score; ValueError if --config or --scale say something else than its own config."""
-    import jax
-
     from jfsr import api
     from jfsr.tables import scoring
-    from jfsr.training import checkpoint
+    from jfsr.training import checkpoint, parallel
 
-    # Compiled programs are kept on disk, for the next call.
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        jax.config.update("jax_compilation_cache_dir", str(files.cache("jax")))
+    if unkept := parallel.keep_programs():
+        print(unkept, file=sys.stderr)
     if options.images and options.scale:
         return scoring.images(options.images, scale=options.scale)
     if not options.checkpoint:

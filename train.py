@@ -22,7 +22,8 @@ from jfsr import config as configs
 from jfsr import console, files, methods
 from jfsr.data import pipeline
 from jfsr.training import launch, parallel
-from jfsr.training.cluster import Cluster, StallGuard, visible_gpus
+from jfsr.training.cluster import Cluster, visible_gpus
+from jfsr.training.faults import StallGuard
 from jfsr.training.schema import run_schema
 
 FLAGS = flags.FLAGS
@@ -79,11 +80,10 @@ def train(config: Any, workdir: pathlib.Path, cluster: Cluster, wanted: list[int
     from jfsr.training import checkpoint, logs, warm_start
     from jfsr.training.validation import Validation
 
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        jax.config.update("jax_compilation_cache_dir", str(files.cache("jax")))
+    unkept = parallel.keep_programs()
     mesh = parallel.Parallel(config.parallel, ready=cluster.barrier)
     mesh.check_batch(config.train.batch)
-    for line in filter(None, (mesh.told(cluster), cluster.launch.note, note)):
+    for line in filter(None, (mesh.told(cluster), cluster.launch.note, note, unkept)):
         print(line, file=sys.stderr, flush=True)
     if isinstance(method, methods.Counter):
         config = method.counted(config)  # what the config leaves to the data
@@ -93,7 +93,8 @@ def train(config: Any, workdir: pathlib.Path, cluster: Cluster, wanted: list[int
     validate = Validation(config, method, frozen, mesh) if config.val.limit else None
 
     # ---- State: fresh (with the parameters that config.warm_start names), or the newest checkpoint of this very config
-    manager = checkpoint.open_manager(workdir, config, change=bool(FLAGS["change-config"].value))
+    change = bool(FLAGS["change-config"].value)
+    manager = checkpoint.open_manager(workdir, config, change=change, ready=cluster.barrier)
     given = warm_start.load(method, config) if manager.latest_step() is None else {}
     root = jax.random.key(config.seed)
     data = functools.partial(
@@ -104,7 +105,7 @@ def train(config: Any, workdir: pathlib.Path, cluster: Cluster, wanted: list[int
         seed=config.seed,
         share=mesh.share(config.train.batch),
     )
-    first_batches = data(start_step=0)
+    first_batches = data(start=0)
     first_batch = next(first_batches)
     if isinstance(method, methods.Learner):
         needs.check(itertools.chain([first_batch], first_batches), method.learns_from(config))
@@ -120,6 +121,7 @@ def train(config: Any, workdir: pathlib.Path, cluster: Cluster, wanted: list[int
             f"{workdir} is at step {first_step}, and the config ends at {total}: give more steps (config.train), or go "
             f"back to an earlier checkpoint by 'jfsr rewind {workdir} --step=N'"
         )
+    begun = checkpoint.position(workdir, config, first_step)  # where the data go on
     cluster.barrier("state")
 
     # ---- Loop
@@ -136,14 +138,15 @@ def train(config: Any, workdir: pathlib.Path, cluster: Cluster, wanted: list[int
     for line in taken:
         writer.say(line)
     state, frozen = mesh.replicate(state), mesh.replicate(frozen)
-    batches, step, stage_end, scored_at = data(start_step=first_step), first_step, 0, -1
+    batches, step, stage_end, scored_at = data(start=begun), first_step, 0, -1
     scores: dict[str, float] = {}
     guard = StallGuard(workdir, timeout_s=number("stall-timeout"), process=cluster.launch.process)
 
     def save(*, wait: bool = False) -> None:
         host = mesh.fetch(state)
         if wait or not host.bad_run:  # what a diverged run leaves must not displace the last good checkpoint
-            checkpoint.save(manager, host, scores if scored_at == step else {}, wait=wait)
+            position = begun + (step - first_step) * config.train.batch
+            checkpoint.save(manager, host, scores if scored_at == step else {}, position=position, wait=wait)
 
     with logs.GracefulExit() as stop, writer.progress(first_step, total):
         for stage, steps in method.stages(config).items():

@@ -37,10 +37,13 @@ def path(text: os.PathLike | str) -> pathlib.Path:
 
 
 def make_data_folder(folder: pathlib.Path) -> None:
-    """Makes TFDS's data folder; ValueError where that is in the home of a user who has none."""
+    """Makes TFDS's data folder; ValueError if it cannot be written, or is in the home of a user who has none."""
     if folder.parts[:1] == ("~",):
         raise ValueError(f"data sets go to {folder}, and this user has no home: set TFDS_DATA_DIR to a folder for them")
-    folder.mkdir(parents=True, exist_ok=True)
+    if why := unwritable(folder):
+        raise ValueError(
+            f"data sets go to {folder}, which cannot be written ({why}): set TFDS_DATA_DIR to another folder"
+        )
 
 
 @contextlib.contextmanager
@@ -127,7 +130,8 @@ def locked(file: os.PathLike | str, *, what: str, remedy: str = "") -> Iterator[
     try:
         stream = open(file, "a+", encoding="utf-8")  # noqa: SIM115 - closed below
     except OSError as error:
-        raise ValueError(f"{what} cannot be written ({error.strerror}); give another folder") from error
+        folder = pathlib.Path(file).parent
+        raise ValueError(f"{folder} cannot be written ({error.strerror}); give another folder") from error
     with stream:
         if _lock(stream, wait=False) is False:
             stream.seek(0)
@@ -153,6 +157,18 @@ def _lock(stream: Any, *, wait: bool) -> bool | None:
     except OSError:
         return None
     return True
+
+
+def unwritable(folder: pathlib.Path) -> str:
+    """Why nothing can be written to a folder, which is made if it is not there; '' if it can."""
+    file = folder / f".writable.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        file.unlink(missing_ok=True)  # a process of that number on another host may have been faster
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def cache(*parts: str) -> pathlib.Path:

@@ -27,6 +27,14 @@ def test_a_user_without_a_home_is_told_where_data_sets_can_go(tmp_path):
     assert (tmp_path / "a/b").is_dir()
 
 
+def test_a_data_folder_that_cannot_be_written_is_named_with_the_remedy(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"data sets go to \S+/file/sets, which .* \(Not a directory\): set TFDS"):
+        files.make_data_folder(tmp_path / "file" / "sets")
+    files.make_data_folder(tmp_path / "new" / "sets")
+    assert not list((tmp_path / "new" / "sets").iterdir())
+
+
 def test_a_path_of_a_user_begins_at_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert files.path("~/runs") == tmp_path / "runs"

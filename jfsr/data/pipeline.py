@@ -13,7 +13,8 @@ A batch is a dict of NumPy arrays:
 ``hr`` and the labels always show the face before it is misaligned, see :mod:`jfsr.data.misalign`.
 
 The face at a position and its crop, flip and degradation are a pure function of (seed, position). So a run that resumes
-at step k sees the same batches as a run without interruption.
+at a position sees the same batches as a run without interruption, and one that goes on with another batch repeats and
+leaves out nothing.
 """
 
 from __future__ import annotations
@@ -149,10 +150,10 @@ def train_batches(
     scale: int,
     batch: int,
     seed: int,
-    start_step: int = 0,
+    start: int = 0,
     share: tuple[int, int] | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Endless training batches, from ``start_step`` on.
+    """Endless training batches, from the position ``start`` on.
 
     Args:
       data: the config section ``data``: ``sources`` (mixed by their weights), ``flip`` probability, ``jitter`` of the
@@ -166,7 +167,7 @@ def train_batches(
       scale: HR size over LR size.
       batch: global batch size.
       seed: decides everything, together with the position.
-      start_step: the first step.
+      start: position of the first face: how many the run has taken before.
       share: (first, count): the faces of each batch that this process gets; None = all.
 
     Raises:
@@ -185,7 +186,7 @@ def train_batches(
         jitter=data.jitter,
         rotate_deg=data.get("rotate_deg", 0.0),
     )
-    return _stream(mixture, data, scale, batch, seed, start_step, share or (0, batch))
+    return _stream(mixture, data, scale, batch, seed, start, share or (0, batch))
 
 
 def eval_batches(
@@ -361,7 +362,7 @@ def _middle(record: Record) -> np.ndarray:
 
 
 def _stream(
-    mixture: Mixture, data: Any, scale: int, batch: int, seed: int, start_step: int, share: tuple[int, int]
+    mixture: Mixture, data: Any, scale: int, batch: int, seed: int, start: int, share: tuple[int, int]
 ) -> Iterator[dict[str, np.ndarray]]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow as tf
@@ -394,7 +395,7 @@ def _stream(
         return [record["image"], *(record[k] for k in records.LABELS), *drawn]
 
     def load(number):
-        position = (number // count) * batch + begin + number % count
+        position = start + (number // count) * batch + begin + number % count
         arrays = tf.numpy_function(read, [position], [dtype for _, dtype in shapes.values()])
         out = {k: tf.ensure_shape(x, shape) for (k, (shape, _)), x in zip(shapes.items(), arrays, strict=True)}
         out["hr"] = tf.cast(out["hr"], tf.float32) / 255.0
@@ -418,8 +419,7 @@ def _stream(
                 )
         return out
 
-    first = start_step * count
-    dataset = tf.data.Dataset.range(first, np.iinfo(np.int64).max)
+    dataset = tf.data.Dataset.range(np.iinfo(np.int64).max)
     dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     dataset = dataset.batch(count, drop_remainder=True).prefetch(4)
     # Its tuner sleeps for twice as long each time, and the end of a run waits until it wakes (4 to 19 s, seen).

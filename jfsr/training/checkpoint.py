@@ -13,7 +13,7 @@ import os
 import pathlib
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -33,9 +33,17 @@ from jfsr.training.runs import CheckpointError
 FREE = {"parallel", "log", "val", "checkpoint", "train.max_bad_run"}
 # Keys, and sections, that may be changed on purpose (--change-config): how the same networks are optimised.
 CHANGEABLE = {"optim", "train", "weights", "loss", "stage_weights"}
+BATCH = "train.batch"
+POSITION = "position"  # of the data, in a checkpoint's metadata
 
 
-def open_manager(workdir: os.PathLike | str, config: ConfigDict, *, change: bool = False) -> ocp.CheckpointManager:
+def open_manager(
+    workdir: os.PathLike | str,
+    config: ConfigDict,
+    *,
+    change: bool = False,
+    ready: Callable[[str], None] = lambda name: None,
+) -> ocp.CheckpointManager:
     """Opens a workdir for training: makes it, or checks that it holds a run of this config.
 
     Args:
@@ -43,6 +51,7 @@ def open_manager(workdir: os.PathLike | str, config: ConfigDict, *, change: bool
       config: the run's config.
       change: go on with another config, if only keys of :data:`CHANGEABLE` differ. What changed after which step is
         added to the workdir's changes.jsonl, which stands in the card of its bundles.
+      ready: of several processes, waits until all have come; called with a name, before the workdir is written.
 
     Raises:
       CheckpointError: the workdir belongs to another config (lists the keys that differ), or is not a workdir.
@@ -50,13 +59,29 @@ def open_manager(workdir: os.PathLike | str, config: ConfigDict, *, change: bool
     workdir, goodness = files.path(workdir), runs.goodness(config)
     logging.getLogger("absl").addFilter(_keep)
     changed = _check_workdir(workdir, config, change=change)
+    ready("the workdir is checked")  # a slower process would find, and refuse, what process 0 writes
     if jax.process_index() == 0:
         workdir.mkdir(parents=True, exist_ok=True)
         if changed:
             runs.note_change(workdir, runs.steps(workdir)[-1], changed)
         files.write_text(workdir / runs.CONFIG, configs.to_json(config))
+    if jax.process_index() == 0 and (why := files.unwritable(runs.checkpoints(workdir))):
+        # Orbax would say so at the first save, in three tracebacks.
+        raise CheckpointError(
+            f"{runs.checkpoints(workdir)} cannot be written ({why}), and what is in it is unchanged; make it writable, "
+            "or use another --workdir"
+        )
+    several = jax.process_count() > 1
+    if several:
+        runs.checkpoints(workdir).mkdir(parents=True, exist_ok=True)  # Orbax makes none for named processes
     options = ocp.CheckpointManagerOptions(
         best_fn=goodness,  # without it Orbax drops the scores
+        create=not several,
+        # The processes by name: Orbax then waits for them by messages. Otherwise it does by a collective, which fails
+        # after 30 s on CPU hosts and where the processes have unequal numbers of devices.
+        multiprocessing_options=ocp.options.MultiprocessingOptions(
+            active_processes=set(range(jax.process_count())) if several else None
+        ),
         cleanup_tmp_directories=True,
         preservation_policy=AnyPreservationPolicy(
             [LatestN(config.checkpoint.keep), BestN(get_metric_fn=goodness, n=1)]
@@ -66,7 +91,12 @@ def open_manager(workdir: os.PathLike | str, config: ConfigDict, *, change: bool
 
 
 def save(
-    manager: ocp.CheckpointManager, state: State, scores: dict[str, float] | None = None, *, wait: bool = False
+    manager: ocp.CheckpointManager,
+    state: State,
+    scores: dict[str, float] | None = None,
+    *,
+    position: int | None = None,
+    wait: bool = False,
 ) -> None:
     """Saves the whole state under its own step; a step that is saved already stays as it is.
 
@@ -74,6 +104,7 @@ def save(
       manager: from :func:`open_manager`.
       state: host arrays, no device axis (``Parallel.fetch``).
       scores: validation scores; the one named ``checkpoint.best`` decides which checkpoint is the best.
+      position: faces that the run has taken, for :func:`position`.
       wait: return only when everything is on disk.
 
     Raises:
@@ -93,7 +124,9 @@ def save(
                 "free: it was not saved, and the checkpoints before it are whole; make room, and the same command goes "
                 "on from them"
             )
-        manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(arrays)), metrics=metrics)
+        note = None if position is None else {POSITION: position}
+        items = ocp.args.Composite(state=ocp.args.StandardSave(arrays))
+        manager.save(step, args=items, metrics=metrics, custom_metadata=note)
     if wait:
         manager.wait_until_finished()
 
@@ -136,6 +169,22 @@ def restore(manager: ocp.CheckpointManager, fresh: State, *, step: int | None = 
     # Fresh arrays of this process, in the structure that this code makes.
     leaves = [arrays[there] if there == name else arrays[there].copy() for name, there in source.items()]
     return jax.tree.unflatten(jax.tree.structure(fresh), leaves)
+
+
+def position(workdir: os.PathLike | str, config: ConfigDict, step: int) -> int:
+    """How many faces the run had taken after a saved step: where its data go on, also with another batch.
+
+    Checkpoints of earlier versions do not say it; there it is the step times the batch, by changes.jsonl the one of
+    that step. 0 for step 0.
+    """
+    if not step:
+        return 0
+    if (noted := runs.noted(workdir, step).get(POSITION)) is not None:
+        return int(noted)
+    for row in runs.noted_changes(workdir):
+        if row["step"] >= step and BATCH in row["changed"]:
+            return step * int(row["changed"][BATCH].split(" -> ")[0])
+    return step * config.train.batch
 
 
 def changes(old: ConfigDict, new: ConfigDict) -> dict[str, str]:

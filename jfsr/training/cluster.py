@@ -9,7 +9,7 @@ object per message. Over it
   another;
 * SIGTERM to one stops all after the same step;
 * a connection that ends without a farewell is a dead process. The others name it and end with exit code
-  :data:`FAULT`, so that a scheduler starts all of them again.
+  :data:`jfsr.training.faults.FAULT`, so that a scheduler starts all of them again.
 
 A run of one process has no such connections: every method then returns at once.
 """
@@ -18,15 +18,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes
 import dataclasses
-import faulthandler
 import json
 import os
-import pathlib
 import queue
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -35,15 +31,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from jfsr.training import faults
+from jfsr.training.faults import FAULT, INPUT
 from jfsr.training.launch import Launch
 
-FAULT = 3  # exit code: another process ended, or no step was made for too long; start all of them again
 END = "the end"  # the last barrier
 TOLD_EVERY_S = 10.0  # how often a process that waits says for whom
 # A host that vanishes is noticed after KEEP_IDLE + KEEP_COUNT · KEEP_EVERY seconds, a process that dies at once.
 KEEP_IDLE, KEEP_EVERY, KEEP_COUNT = 20, 5, 6
-ABORT_AFTER_S = 5.0  # how long an abort by JAX waits for our own word
-_HANDLERS: list[Any] = []
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,7 +242,7 @@ class Hub:
         elif "member" in message:
             self.members[process] = message["member"]
         elif "failed" in message:
-            self._all(fault=f"{self.members[process]} failed: {message['failed']}")
+            self._all(fault=f"{self.members[process]} failed: {message['failed']}", code=message["code"])
 
     def _serve(self) -> None:
         waiting: dict[str, set[int]] = {}
@@ -259,7 +254,7 @@ class Hub:
                 here.discard(process)
                 self._all(fault=f"{self.members[process]} is gone: killed, or its host is")
             elif "failed" in message:
-                self._all(fault=f"{self.members[process]} failed: {message['failed']}")
+                self._all(fault=f"{self.members[process]} failed: {message['failed']}", code=message["code"])
             elif "barrier" in message:
                 name = message["barrier"]
                 waiting.setdefault(name, set()).add(process)
@@ -334,7 +329,7 @@ class Cluster:
                 self.members = [Member(**{**m, "gpus": tuple(m["gpus"])}) for m in message["members"]]
                 self.address = f"{host}:{message['port']}"
                 break
-        _outlive_aborts(me.process)
+        faults.outlive_aborts(me.process)
         threading.Thread(target=self._listen, daemon=True, name="jfsr connection").start()
 
     def _connect(self, host: str, port: int) -> Connection:
@@ -363,7 +358,7 @@ class Cluster:
         while (message := self._connection.receive()) is not None:
             with self._changed:
                 if "fault" in message and not self._ending:
-                    self._fault(message["fault"])
+                    self._fault(message["fault"], message.get("code", FAULT))
                 if "passed" in message:
                     self._passed.add(message["passed"])
                     # From here on the others may be gone before this process has said farewell.
@@ -377,13 +372,17 @@ class Cluster:
         if not self._ending:
             self._fault(f"{self.members[0]} is gone: killed, or its host is")
 
-    def _fault(self, why: str) -> None:
-        """Ends this process at once: with a process gone, a collective would wait for ever."""
+    def _fault(self, why: str, code: int = FAULT) -> None:
+        """Ends this process at once: with a process gone, a collective would wait for ever.
+
+        A fault of the input ends all with its code, whoever met it: started again, they would meet it again.
+        """
+        code, remedy = (code, "") if code == INPUT else (FAULT, "; start all processes again")
         # Straight to the descriptor: another thread may hold the lock of sys.stderr, for instance in a progress bar.
-        os.write(2, f"process {self.launch.process} ends: {why}; start all processes again\n".encode())
+        os.write(2, f"process {self.launch.process} ends: {why}{remedy}\n".encode())
         if self._hub is not None:
             time.sleep(0.5)  # it ends with this process, and the others are to hear the reason first
-        os._exit(FAULT)
+        os._exit(code)
 
     def barrier(self, name: str) -> None:
         """Waits until every process has come here; a fault after the join time-out."""
@@ -429,80 +428,14 @@ class Cluster:
             if self._hub is not None:  # it ends with this process, and has to let the others go first
                 self._hub.done.wait(30.0)
             return
-        if type(error).__name__ == "JaxRuntimeError":
-            time.sleep(15.0)  # a collective whose partner died: the connection says which, and ends this process
+        if faults.of_a_partner(error):
+            time.sleep(15.0)  # if the partner died, the connection says which, and ends this process
         self._ending = True
-        self._connection.send(failed=str(error).strip().splitlines()[0][:500] if str(error) else repr(error))
+        said = str(error).strip().splitlines()[0][:500] if str(error) else repr(error)
+        self._connection.send(failed=said, code=faults.exit_code(error))
         time.sleep(0.5)  # process 0 still has to pass it on
         # Runs before what JAX has registered, which would wait 100 s for processes that have ended, and then abort.
-        atexit.register(_leave, error)
-
-
-class StallGuard:
-    """Ends a process that makes no step for too long: clusters hang in a collective for hours without a word.
-
-    Args:
-      folder: where the stacks of all threads are written, ``stalled_PROCESS.txt``.
-      timeout_s: since the last step; 0 = never. It counts from the first :meth:`beat` on.
-      process: number of this process.
-    """
-
-    def __init__(self, folder: pathlib.Path, *, timeout_s: float, process: int = 0):
-        self.file, self.timeout_s, self._last = folder / f"stalled_{process}.txt", timeout_s, 0.0
-        if timeout_s:
-            threading.Thread(target=self._watch, daemon=True, name="jfsr stall guard").start()
-
-    def beat(self) -> None:
-        """A step was made."""
-        self._last = time.monotonic()
-
-    def rest(self) -> None:
-        """What follows is no step and may take long."""
-        self._last = 0.0
-
-    @property
-    def resting(self) -> bool:
-        """Whether no step was made since :meth:`rest`."""
-        return not self._last
-
-    def _watch(self) -> None:
-        while True:
-            time.sleep(min(5.0, self.timeout_s / 4))
-            if self._last and time.monotonic() - self._last > self.timeout_s:
-                with contextlib.suppress(OSError), self.file.open("w", encoding="utf-8") as stream:
-                    faulthandler.dump_traceback(stream, all_threads=True)
-                os.write(2, f"no step for {self.timeout_s:.0f} s: stacks in {self.file}; start it again\n".encode())
-                os._exit(FAULT)
-
-
-def _leave(error: BaseException) -> None:
-    """Ends this process as Python would after ``error``, but without what is registered for its exit."""
-    code = 2 if isinstance(error, ValueError | OSError) else 130 if isinstance(error, KeyboardInterrupt) else 1
-    if isinstance(error, SystemExit) and not isinstance(error.code, str):
-        code = error.code or 0
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-def _outlive_aborts(process: int) -> None:
-    """Makes JAX's abort of this process, when another is gone, wait until :meth:`Cluster._fault` has said who.
-
-    When process 0 ends, JAX's runtime aborts the others from a thread of its own (SIGABRT), often before our connection
-    has told. A handler in Python would wait for the main thread; this one runs in the thread that aborts.
-    """
-
-    def wait(_: int) -> None:
-        time.sleep(ABORT_AFTER_S)
-        os.write(
-            2, f"process {process} ends: JAX's runtime aborted it, see above; start all processes again\n".encode()
-        )
-        os._exit(FAULT)
-
-    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(wait)
-    _HANDLERS.append(handler)  # C keeps no reference
-    with contextlib.suppress(OSError, AttributeError):  # not on Windows
-        ctypes.CDLL(None).signal(signal.SIGABRT, handler)
+        atexit.register(faults.leave, error)
 
 
 def _processes(numbers: Sequence[int]) -> str:

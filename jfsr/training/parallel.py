@@ -6,15 +6,15 @@ A step is written for one device and averages over the axis ``'data'``. :class:`
 
 from __future__ import annotations
 
-import collections
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from jfsr import files
 from jfsr.methods.common import AXIS
 from jfsr.training.cluster import Cluster, share
 
@@ -38,6 +38,10 @@ def start(devices: int = 0, *, cluster: Cluster | None = None, wanted: Sequence[
     """
     note = ""
     if cluster is not None and cluster.launch.processes > 1:
+        # On CPU hosts a collective would give up after 30 s, for instance where one process reads its faces so long.
+        xla = os.environ.get("XLA_FLAGS", "")
+        if "xla_cpu_collective_timeout_seconds" not in xla:
+            os.environ["XLA_FLAGS"] = f"{xla} --xla_cpu_collective_timeout_seconds={int(cluster.timeout_s)}".strip()
         ids, note = share(cluster.members, cluster.launch.process, wanted=wanted)
         # JAX's own detection would give a process of SLURM or Open MPI one GPU, that of its local rank (jax#16788).
         jax.distributed.initialize(
@@ -60,6 +64,21 @@ def start(devices: int = 0, *, cluster: Cluster | None = None, wanted: Sequence[
     return note
 
 
+def keep_programs() -> str:
+    """Keeps compiled programs for later runs: where ``JAX_COMPILATION_CACHE_DIR`` says, otherwise in jfsr's cache.
+
+    Returns:
+      A line if that folder cannot be written: then they are not kept, and JAX need not warn of each. '' otherwise.
+    """
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(files.cache("jax"))
+    # What is no path of this machine (gs://…) is JAX's affair.
+    if "://" not in folder and (why := files.unwritable(files.path(folder))):
+        jax.config.update("jax_enable_compilation_cache", False)
+        return f"compiled programs are not kept: {folder} cannot be written ({why})"
+    jax.config.update("jax_compilation_cache_dir", folder)
+    return ""
+
+
 class Parallel:
     """Runs steps on every device.
 
@@ -77,14 +96,12 @@ class Parallel:
         # program: pmap itself is jit(shard_map).
         several = jax.process_count() > 1
         self.how, self.ready, self._compiled = "shard_map" if several else how, ready if several else None, 0
-        self.devices = list(jax.devices() if devices is None else devices)
+        # Those of a process side by side, so that its faces are a slice of the batch; it may have more than another.
+        self.devices = sorted(jax.devices() if devices is None else devices, key=lambda d: d.process_index)
         self.local = [d for d in self.devices if d.process_index == jax.process_index()]
-        counts = collections.Counter(d.process_index for d in self.devices)
-        if len(set(counts.values())) > 1:  # JAX's own tools, by which Orbax saves, take a rectangle of devices
-            each = ", ".join(f"process {i} {n}" for i, n in sorted(counts.items()))
-            raise ValueError(f"the processes have unequal numbers of devices: {each}; --local-devices sets them")
-        # Auto axes: Explicit ones (the default of jax.make_mesh) break the reshapes of pixel shuffle.
-        self.mesh = jax.make_mesh((len(self.devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=self.devices)
+        # Auto axes: Explicit ones break the reshapes of pixel shuffle. Not jax.make_mesh, which may put the devices
+        # into an order of its own (TPU), and :meth:`share` counts on this one.
+        self.mesh = Mesh(np.array(self.devices), (AXIS,), axis_types=(AxisType.Auto,))
 
     def told(self, cluster: Cluster) -> str:
         """How this process was started and what it uses, in a line; '' for a plain start."""
@@ -99,18 +116,23 @@ class Parallel:
         )
 
     def share(self, batch: int) -> tuple[int, int]:
-        """(first, count): which faces of a global batch belong to this process's devices."""
+        """(first, count): which faces of a global batch belong to this process's devices.
+
+        Every device has as many, and so a process with more devices has more of them.
+        """
         each = batch // len(self.devices)
         return self.devices.index(self.local[0]) * each, len(self.local) * each
 
     def check_batch(self, batch: int) -> None:
-        """ValueError if the devices cannot share the global batch evenly."""
-        if batch % len(self.devices):
-            near = max(1, round(batch / len(self.devices))) * len(self.devices)
-            raise ValueError(
-                f"train.batch is {batch}, which {len(self.devices)} devices cannot share evenly; "
-                f"use a multiple of {len(self.devices)}, for instance --config.train.batch={near}"
-            )
+        """ValueError if the devices cannot share the global batch evenly; names the next sizes that they can.
+
+        Shares must be equal: a mean over devices is the mean over faces only where each device has as many.
+        """
+        count = len(self.devices)
+        if batch % count:
+            near = [size for size in (batch // count * count, -(-batch // count) * count) if size]
+            sizes = " or ".join(f"--config.train.batch={size}" for size in near)
+            raise ValueError(f"train.batch is {batch}, which {count} devices cannot share evenly; use {sizes}")
 
     def replicate(self, tree: Any) -> Any:
         """A copy of the tree on every device."""
@@ -120,7 +142,7 @@ class Parallel:
             spread = NamedSharding(self.mesh, PartitionSpec(AXIS))
             copies = lambda x: jax.device_put(np.broadcast_to(np.asarray(x), (len(self.devices), *np.shape(x))), spread)
             return jax.tree.map(copies, tree)
-        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+        return self.whole(tree)
 
     def fetch(self, tree: Any) -> Any:
         """The tree as host arrays, without the device axis."""
@@ -145,7 +167,13 @@ class Parallel:
 
     def whole(self, tree: Any) -> Any:
         """A tree of host arrays on every device, for :meth:`per_face`."""
-        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+        everywhere = NamedSharding(self.mesh, PartitionSpec())
+        if jax.process_count() == 1:
+            return jax.device_put(tree, everywhere)
+        # device_put would compare the processes' values, by a collective for each array, which wants equal numbers of
+        # devices. They are equal: made from one key, or read from one checkpoint.
+        copies = lambda x: jax.make_array_from_callback(x.shape, everywhere, lambda _: x)
+        return jax.tree.map(lambda x: copies(np.asarray(x)), tree)
 
     def per_face(self, function: Callable) -> Callable:
         """``function(variables, frozen, batch)``, which gives arrays with a row for each face, on all devices.

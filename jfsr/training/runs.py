@@ -197,6 +197,13 @@ def scores(workdir: os.PathLike | str, step: int) -> dict[str, float]:
         return dict(manager.metrics(step) or {})
 
 
+def noted(workdir: os.PathLike | str, step: int) -> dict[str, Any]:
+    """What was noted with a checkpoint besides its state and scores, see :func:`jfsr.training.checkpoint.save`."""
+    workdir = files.path(workdir)
+    with _naming_damage(checkpoints(workdir) / str(step)), _quiet(), _read_only(workdir) as manager:
+        return dict(manager.metadata(step).custom_metadata or {})
+
+
 def note_change(workdir: os.PathLike | str, step: int, changed: dict[str, str], **more: Any) -> None:
     """Adds a line to the workdir's changes.jsonl: after ``step``, these config keys became others."""
     row = {"step": step, "time": time.strftime("%Y-%m-%d %H:%M:%S"), "changed": changed, **more}
@@ -259,7 +266,7 @@ def checkpoints(workdir: pathlib.Path) -> pathlib.Path:
 
 def stored_arrays(checkpoint: pathlib.Path) -> dict[str, Any]:
     """What a checkpoint holds: name -> metadata with shape and dtype."""
-    with _naming_damage(checkpoint), _quiet(), ocp.PyTreeCheckpointer() as orbax:
+    with _naming_damage(checkpoint), _quiet(), _reader() as orbax:
         return traverse_util.flatten_dict(orbax.metadata(checkpoint / "state").item_metadata.tree, sep="/")
 
 
@@ -267,21 +274,33 @@ def read_arrays(checkpoint: pathlib.Path, target: dict[str, np.ndarray]) -> dict
     """Reads the arrays named in ``target``, and only those, to the host."""
     item = traverse_util.unflatten_dict(target, sep="/")
     # Not through a manager, which can read an item in one way only.
-    with _naming_damage(checkpoint), _quiet(), ocp.PyTreeCheckpointer() as orbax:
+    with _naming_damage(checkpoint), _quiet(), _reader() as orbax:
         arrays = orbax.restore(checkpoint / "state", args=ocp.args.PyTreeRestore(item=item, partial_restore=True))
     return traverse_util.flatten_dict(arrays, sep="/")
+
+
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """That a process reads by itself: each may do so at another time, and have another number of devices."""
+    me = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"reading{me}"
+    )
+
+
+def _reader() -> ocp.Checkpointer:
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=_alone())
+    return ocp.Checkpointer(handler, multiprocessing_options=_alone())
 
 
 @contextlib.contextmanager
 def _read_only(workdir: pathlib.Path) -> Iterator[ocp.CheckpointManager]:
     """A manager that changes nothing and waits for no other process."""
-    me = jax.process_index()
-    alone = ocp.options.MultiprocessingOptions(
-        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"reading{me}"
-    )
     with _quiet():
         options = ocp.CheckpointManagerOptions(
-            read_only=True, best_fn=lambda scores: 0.0, enable_async_checkpointing=False, multiprocessing_options=alone
+            read_only=True,
+            best_fn=lambda scores: 0.0,
+            enable_async_checkpointing=False,
+            multiprocessing_options=_alone(),
         )
         manager = ocp.CheckpointManager(checkpoints(workdir), options=options)
     with manager:

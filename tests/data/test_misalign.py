@@ -265,7 +265,7 @@ def test_a_slice_of_a_resumed_run_sees_the_same_misalignment(folder, degradation
     data = config(folder, upright=True, degradation=degradation)
     straight = list(itertools.islice(pipeline.train_batches(data, scale=8, batch=4, seed=3), 3))
     assert np.ptp(np.concatenate([b["similarity"] for b in straight])[:, 0]) > 20
-    slice_of_resumed = first(data, start_step=2, share=(2, 2))
+    slice_of_resumed = first(data, start=8, share=(2, 2))
     for key, value in slice_of_resumed.items():
         np.testing.assert_array_equal(value, straight[2][key][2:], err_msg=key)
 

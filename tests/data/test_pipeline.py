@@ -95,7 +95,7 @@ def test_a_batch_is_what_the_docstring_says(data):
 def test_a_run_that_resumes_sees_what_the_straight_run_saw(data, degradation):
     data.degradation, data.jitter = degradation, 0.05
     data.sources.few = section(pipeline_dir(data, "few"), weight=0.5)
-    straight, resumed = take(8, data), take(3, data, start_step=5)
+    straight, resumed = take(8, data), take(3, data, start=20)
     for got, wanted in zip(resumed, straight[5:], strict=True):
         assert_same(got, wanted)
     assert [b["position"].tolist() for b in straight[:2]] == [[0, 1, 2, 3], [4, 5, 6, 7]]
@@ -111,9 +111,9 @@ def pipeline_dir(data, name):
 
 def test_the_slices_of_processes_make_up_the_batch_of_one(data):
     data.jitter, data.degradation = 0.05, "paper"
-    complete = take(3, data, start_step=2)
+    complete = take(3, data, start=8)
     # Of one process with one device, and one with three.
-    slices = [take(3, data, start_step=2, share=share) for share in ((0, 1), (1, 3))]
+    slices = [take(3, data, start=8, share=share) for share in ((0, 1), (1, 3))]
     for batch, first, second in zip(complete, *slices, strict=True):
         assert_same({k: np.concatenate([first[k], second[k]]) for k in first}, batch)
 
@@ -196,7 +196,7 @@ def test_a_bad_picture_is_replaced_and_does_not_stop_the_run(data, folders, tmp_
     batches = take(4, data)
     seen = np.concatenate([which(b) for b in batches])
     np.testing.assert_array_equal(np.bincount(seen), [4, 0, 8, 4])  # face 2 replaces face 1
-    for got, wanted in zip(take(2, data, start_step=2), batches[2:], strict=True):
+    for got, wanted in zip(take(2, data, start=8), batches[2:], strict=True):
         assert_same(got, wanted)
     for index in range(4):
         (source / f"{index}.png").write_bytes((source / "1.png").read_bytes())

@@ -356,3 +356,36 @@ def test_a_damaged_checkpoint_is_named_with_the_remedy(tmp_path, damage):
     gc.collect()
     shutil.rmtree(folder.parent)
     assert reopened(tmp_path / "run").step == 1
+
+
+def test_the_data_go_on_where_they_stood_also_with_another_batch(tmp_path, capfd):
+    def begins(workdir, config, step, change=True):
+        checkpoint.open_manager(workdir, config, change=change).close()
+        return checkpoint.position(workdir, config, step)
+
+    keep = KEEP_ALL | {"best": "x"}
+    four, eight = (run_config(train={"batch": batch}, checkpoint=keep) for batch in (4, 8))
+    run = tmp_path / "run"
+    manager = checkpoint.open_manager(run, four)
+    for step in (1, 2):
+        checkpoint.save(manager, new_state(step), position=4 * step, wait=True)
+    manager.close()
+    assert begins(run, four, 0) == 0
+    assert begins(run, four, 2) == 8
+    assert begins(run, eight, 2) == 8  # not 2 · 8
+    assert begins(run, eight, 1) == 4  # after a rewinding
+    # Checkpoints of earlier versions do not say it.
+    old = saved(tmp_path / "old", 1, 3, config=four)
+    assert begins(old, four, 3) == 12
+    assert begins(old, eight, 3) == 12
+    assert begins(old, eight, 1) == 4
+    assert "could not be restored" not in capfd.readouterr().err  # Orbax's warning about what was not asked for
+
+
+def test_a_folder_of_checkpoints_that_cannot_be_written_is_a_line_before_the_first_step(tmp_path, monkeypatch):
+    workdir = saved(tmp_path / "run", 1)
+    fail = lambda *_, **__: (_ for _ in ()).throw(PermissionError(13, "Permission denied"))
+    monkeypatch.setattr(pathlib.Path, "touch", fail)  # as root, whom permissions do not bind
+    with pytest.raises(CheckpointError, match=r"checkpoints cannot be written \(Permission denied\), and what is"):
+        checkpoint.open_manager(workdir, run_config())
+    assert names(workdir / "checkpoints") == {"1"}

@@ -13,7 +13,7 @@ import time
 import pytest
 from support import ROOT
 
-from jfsr.training import cluster
+from jfsr.training import cluster, faults
 from jfsr.training.cluster import Cluster, Member, share
 from jfsr.training.launch import Launch
 
@@ -136,10 +136,28 @@ def test_a_killed_process_ends_the_others_at_once_and_is_named():
 
 
 def test_a_process_that_fails_says_so_to_the_others():
-    results = ends(*together("time.sleep(30)", "raise ValueError('no space left on /data')"))
-    assert results[1][0] == 2
+    results = ends(*together("time.sleep(30)", "raise RuntimeError('a bug')"))
+    assert results[1][0] == 1
     assert results[0][0] == cluster.FAULT
-    assert "failed: no space left on /data; start all" in results[0][1]
+    assert "failed: a bug; start all" in results[0][1]
+    # A fault of the input would be met again: no scheduler is to start them again.
+    results = ends(*together("time.sleep(30)", "raise ValueError('no space left on /data')"))
+    assert [code for code, _ in results] == [2, 2]
+    assert "failed: no space left on /data\n" in results[0][1]
+
+
+def test_the_exit_code_after_an_error():
+    codes = [
+        (ValueError("no pose is known"), faults.INPUT),
+        (OSError("no space left"), faults.INPUT),
+        (ValueError("UNKNOWN: Gloo AllGather failed: connection closed by peer"), faults.FAULT),
+        (RuntimeError("UNAVAILABLE: socket closed"), faults.FAULT),
+        (RuntimeError("RESOURCE_EXHAUSTED: out of memory"), 1),
+        (KeyboardInterrupt(), 130),
+        (SystemExit("the losses stay NaN"), 1),
+        (SystemExit(3), 3),
+    ]
+    assert [faults.exit_code(error) for error, _ in codes] == [code for _, code in codes]
 
 
 def test_all_stop_after_the_same_step_when_one_is_asked():
@@ -198,7 +216,7 @@ def test_two_with_one_number_and_a_port_in_use_are_refused():
 def test_a_run_that_makes_no_step_writes_its_stacks_and_ends(tmp_path):
     code = f"""
 import pathlib, time
-from jfsr.training.cluster import StallGuard
+from jfsr.training.faults import StallGuard
 guard = StallGuard(pathlib.Path({str(tmp_path)!r}), timeout_s=1.0, process=4)
 time.sleep(2)  # before the first step nothing is watched
 guard.beat(); time.sleep(0.5); guard.beat(); guard.rest(); time.sleep(2); guard.beat()

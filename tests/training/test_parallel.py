@@ -12,10 +12,41 @@ import pytest
 from jfsr.training import parallel
 
 
-def test_unequal_numbers_of_devices_are_refused():
-    devices = [types.SimpleNamespace(process_index=i) for i in (0, 1, 1, 1)]
-    with pytest.raises(ValueError, match="unequal numbers of devices: process 0 1, process 1 3; --local-devices sets"):
-        parallel.Parallel("shard_map", devices=devices)
+def test_each_device_has_as_many_faces_and_a_process_a_slice(monkeypatch):
+    """Also where the processes have unequal numbers of devices, and JAX lists them in another order."""
+    batches = []
+    for process in range(3):
+        monkeypatch.setattr(jax, "process_index", lambda process=process: process)
+        devices = [types.SimpleNamespace(process_index=i) for i in (2, 0, 1, 1, 2, 2)]
+        monkeypatch.setattr(parallel, "Mesh", lambda devices, *_, **__: devices)
+        first, count = parallel.Parallel("shard_map", devices=devices).share(12)
+        batches.append(list(range(first, first + count)))
+    assert batches == [[0, 1], [2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]
+
+
+def test_a_batch_that_devices_cannot_share_names_the_next_that_they_can():
+    mesh = parallel.Parallel("shard_map", devices=jax.devices()[:3])
+    mesh.check_batch(6)
+    with pytest.raises(ValueError, match=r"train.batch is 7, which 3 devices cannot share evenly; use \S+=6 or \S+=9"):
+        mesh.check_batch(7)
+    with pytest.raises(ValueError, match=r"train.batch is 2, .*; use --config.train.batch=3$"):
+        mesh.check_batch(2)
+
+
+def test_programs_are_kept_where_the_variable_says_and_a_folder_that_cannot_be_written_is_a_line(tmp_path, monkeypatch):
+    told = {}
+    monkeypatch.setattr(jax.config, "update", told.__setitem__)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "programs"))
+    assert parallel.keep_programs() == ""
+    assert told == {"jax_compilation_cache_dir": str(tmp_path / "programs")}
+    told.clear()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "file"))
+    assert (
+        parallel.keep_programs()
+        == f"compiled programs are not kept: {tmp_path / 'file'} cannot be written (File exists)"
+    )
+    assert told == {"jax_enable_compilation_cache": False}
 
 
 @pytest.mark.parametrize("how", parallel.HOWS)

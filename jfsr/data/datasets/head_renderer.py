@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import multiprocessing
+import os
+import threading
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -310,3 +313,18 @@ def _visible(
     at = np.clip(at, 0, fine - 1) + 1
     around = np.stack([buffer[at[:, 1] + j, at[:, 0] + i] for j in (-1, 0, 1) for i in (-1, 0, 1)])
     return inside & (around.min(0) <= z + 0.08)
+
+
+def end_with_parent() -> None:
+    """In a rendering process: it ends when the one that started it does, also by a signal.
+
+    Otherwise it would wait for ever for its next heads: each of several such processes keeps the queue open for all.
+    """
+    if (parent := multiprocessing.parent_process()) is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

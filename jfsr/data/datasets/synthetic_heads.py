@@ -16,7 +16,9 @@ import functools
 import multiprocessing
 import os
 import pathlib
+import shutil
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,6 +32,7 @@ from jfsr.data.records import Record
 from jfsr.geometry import HR_SIZE
 
 RELEASE = "1.1.0"  # raise it when a rendered pixel or a label changes: TFDS stores the data under it
+ABANDONED_S = 3600.0  # a build that has written nothing for so long is dead
 COUNTS = {
     "full": {"train": 4000, "validation": 256, "test": 512},
     "tiny": {"train": 32, "validation": 16, "test": 16},
@@ -81,7 +84,8 @@ class SyntheticHeads:
 def build(dir: str = "", *, size: str = "full", workers: int = 0) -> Any:
     """The prepared TFDS builder. If the data set is not there yet, it is rendered on all cores.
 
-    An interrupted build leaves TFDS's ``incomplete`` folder, never half a data set.
+    An interrupted build leaves TFDS's ``incomplete`` folder, never half a data set. The next build removes it once
+    nothing was written there for an hour: where the file system has no locks, it might be another's.
 
     Args:
       dir: TFDS's data folder; '' = the default.
@@ -98,10 +102,19 @@ def build(dir: str = "", *, size: str = "full", workers: int = 0) -> Any:
         with files.locked(folder / f".synthetic_heads-{size.replace('/', '-')}.lock", what="the rendering of heads"):
             if pathlib.Path(builder.data_path).exists():
                 return _builder_class()(data_dir=dir or None, config=size, file_format="array_record")
+            _remove_interrupted(pathlib.Path(builder.data_path).parent)
             total = sum(COUNTS[size].values())
             print(f"rendering {total} synthetic heads into {builder.data_path}", file=sys.stderr, flush=True)
             builder.download_and_prepare()
     return builder
+
+
+def _remove_interrupted(folder: pathlib.Path) -> None:
+    """Removes what builds that were killed have left: up to 234 MB each."""
+    for draft in folder.glob("incomplete.*"):
+        written = [draft.stat().st_mtime, *(f.stat().st_mtime for f in draft.iterdir())]
+        if time.time() - max(written) > ABANDONED_S:
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def _refuse_pictures(dir: str) -> None:
@@ -181,5 +194,7 @@ def _render_all(split: str, count: int, workers: int) -> Iterator[dict[str, Any]
         yield from map(render, range(count))
         return
     # Spawned, because a fork of a process with JAX's threads may hang.
-    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawned = multiprocessing.get_context("spawn")
+    end = head_renderer.end_with_parent
+    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=spawned, initializer=end) as pool:
         yield from pool.map(render, range(count), chunksize=16)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
+import time
 
 import jax.numpy as jnp
 import numpy as np
@@ -274,6 +276,52 @@ def test_interrupted_build_leaves_nothing_to_read(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         synthetic_heads.build(str(tmp_path), size="tiny")
     assert not list(tmp_path.glob("synthetic_heads/tiny/[0-9]*"))
+
+
+def test_a_killed_build_leaves_no_processes():
+    """Each of two rendering processes keeps the other's queue open: they waited for ever for their next heads."""
+    code = """
+import multiprocessing
+from jfsr.data.datasets import synthetic_heads
+rows = synthetic_heads._render_all("train", 4000, 2)
+next(rows)
+print(*[p.pid for p in multiprocessing.active_children()], flush=True)
+for row in rows:
+    pass
+"""
+    build = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        workers = [int(pid) for pid in build.stdout.readline().split()]
+        assert len(workers) == 2
+    finally:
+        build.kill()
+        build.communicate(timeout=60)
+    deadline = time.monotonic() + 30
+    while any(map(runs, workers)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def runs(pid):
+    try:
+        os.kill(pid, 0)
+        with open(f"/proc/{pid}/stat") as stat:  # where nobody collects orphans, they stay as zombies
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_what_a_killed_build_has_left_is_removed_when_it_is_old(tmp_path):
+    old, new = (tmp_path / f"incomplete.{name}_1.1.0" for name in ("old", "new"))
+    for draft in (old, new):
+        draft.mkdir()
+        (draft / "shard").write_bytes(b"1")
+    complete = tmp_path / "1.1.0"
+    complete.mkdir()
+    for path in (old / "shard", old, complete):
+        os.utime(path, (0, time.time() - 2 * synthetic_heads.ABANDONED_S))
+    synthetic_heads._remove_interrupted(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["1.1.0", "incomplete.new_1.1.0"]
 
 
 def test_processes_render_the_same():
