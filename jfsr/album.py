@@ -33,6 +33,7 @@ from jfsr import files
 from jfsr.data import csvfile, video
 from jfsr.data.boxes import Face
 from jfsr.data.images import find_images, read_reduced
+from jfsr.data.photos import square
 from jfsr.data.records import BadRecord
 from jfsr.drawing import figures
 from jfsr.photos import BySize, PhotoFace, enlargement, pasted
@@ -55,12 +56,14 @@ class Done:
       rows: a line for each face, by ``COLUMNS``.
       without: the photographs in which no face was found.
       bad: (name, reason) of what could not be read.
+      left_out: (name, reason) of boxes that lie outside their photograph.
     """
 
     photos: int = 0
     rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     without: list[str] = dataclasses.field(default_factory=list)
     bad: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    left_out: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
     def text(self) -> str:
         """A line for people."""
@@ -225,11 +228,19 @@ def _faces(
             given = None if boxes is None else [_scaled(face, ratio) for face in boxes[name]]
             yield math.nan, photo, find(photo) if given is None else given
 
+    def inside(name: str, photo: Any, faces: Sequence[Face]) -> Iterator[Face]:
+        for face in faces:
+            try:
+                square(photo, face)
+                yield face
+            except BadRecord as error:
+                done.left_out.append((name, str(error)))
+
     def found() -> Iterator[tuple[tuple[str, float], Any, Sequence[Face]]]:
         for name, file in tqdm(pictures.items(), unit="photo", disable=not sys.stderr.isatty()):
             try:
                 for time_s, photo, faces in read(name, file):
-                    yield (name, time_s), photo, faces
+                    yield (name, time_s), photo, list(inside(name, photo, faces))
             except BadRecord as error:
                 done.bad.append((name, str(error)))
 

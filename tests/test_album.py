@@ -10,7 +10,7 @@ import urllib.parse
 import numpy as np
 import pytest
 from PIL import Image
-from support import fake_run
+from support import browsing, fake_run
 
 from jfsr import __main__ as cli
 from jfsr import album, api, photos
@@ -121,6 +121,28 @@ def test_an_input_is_never_replaced_and_links_of_the_page_lead_to_its_files(run,
     }
     assert "#" not in "".join(re.findall(r'src="([^"]+)"', page))
     assert all((tmp_path / "out" / link).is_file() for link in links)
+
+
+def test_a_box_outside_its_photograph_is_left_out_and_said(run, folder, tmp_path, capsys):
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("file,x0,y0,x1,y1\na.png,500,500,520,520\na.png,10,10,26,26\n")
+    assert call("restore", folder / "a.png", "--checkpoint", run, "--boxes", boxes, "-o", tmp_path / "out") == 0
+    said = capsys.readouterr()
+    assert re.search(r"box left out: a: its square of \d+ px at \(\d+, \d+\) is outside the picture\n", said.err)
+    assert "1 photograph, 1 face" in said.out
+    assert [row["face"] for row in table(tmp_path / "out/faces.csv")] == ["1"]
+
+
+def test_the_page_of_photographs_in_a_browser(browser, run, folder, boxes, tmp_path, capsys):
+    call("restore", folder, "--checkpoint", run, "--boxes", boxes, "-o", tmp_path / "out", "--report")
+    browser.set_window_size(400, 900)
+    browser.get((tmp_path / "out/report.html").as_uri())
+    browser.execute_script("for (const image of document.images) image.loading = 'eager'")
+    images = browser.find_elements("css selector", "img")
+    assert len(images) == 6  # three photographs, three faces
+    browsing.until(lambda: all(int(image.get_property("naturalWidth")) for image in images))
+    assert all(image.size["width"] == 96 for image in images if "faces/" in image.get_attribute("src"))
+    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
 
 
 def test_faces_are_found_where_no_boxes_are_given_and_poses_are_printed(run, folder, tmp_path, capsys, monkeypatch):

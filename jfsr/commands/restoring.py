@@ -85,6 +85,8 @@ def _say(done: Any) -> None:
     """What a person should know of a call on photographs."""
     for name in done.without:
         print(f"no face found: {name} (a cropped face? --cropped takes it whole)", file=sys.stderr)
+    for name, reason in done.left_out:
+        print(f"box left out: {name}: {reason}", file=sys.stderr)
     for _, reason in done.bad:
         print(f"not read: {reason}", file=sys.stderr)
 

@@ -38,6 +38,7 @@ td small { display: block; color: var(--soft); font-weight: 400; font-size: .78r
 th[data-n] { cursor: pointer } th[aria-sort] { color: var(--ink) }
 th[aria-sort=ascending]::after { content: " ↑" } th[aria-sort=descending]::after { content: " ↓" }
 figure { margin: 1rem 0; overflow: auto } img { max-width: 100%; height: auto; display: block; cursor: zoom-in }
+td img { max-width: none }
 img.near { max-width: none; width: 200%; image-rendering: pixelated; cursor: zoom-out }
 figcaption, .small { color: var(--soft); font-size: .85rem }
 code { font-size: .82rem; overflow-wrap: anywhere }
