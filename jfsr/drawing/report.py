@@ -27,6 +27,7 @@ body { margin: 0; color: var(--ink); background: #fff; font: 16px/1.55 system-ui
 main { max-width: 64rem; margin: 0 auto; padding: 1.5rem 1rem 4rem }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: .5rem 0 1rem }
 h2 { font-size: 1.15rem; margin: 2.5rem 0 .75rem; padding-top: 1.25rem; border-top: 1px solid var(--line) }
+h1, h2, p, li, figcaption { overflow-wrap: anywhere }
 ul { padding-left: 1.1rem; margin: 1rem 0 }
 .scroll { overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem }
