@@ -18,7 +18,6 @@ at step k sees the same batches as a run without interruption.
 
 from __future__ import annotations
 
-import functools
 import os
 import zlib
 from collections.abc import Iterator
@@ -32,6 +31,7 @@ from jfsr.config import nearest
 from jfsr.data import boxes, datasets, misalign, records
 from jfsr.data.crops import Cropped, check_rule
 from jfsr.data.datasets import building, folder, official, synthetic_heads
+from jfsr.data.mixture import BLOCK, IDENTITIES, Mixture  # noqa: F401 - BLOCK and IDENTITIES for others
 from jfsr.data.operators import NATIVE, OPERATORS
 from jfsr.data.records import BadRecord, Record
 from jfsr.geometry import HR_SIZE
@@ -52,9 +52,6 @@ CONFIG = {
     },
     "val": {"source": SOURCE},
 }
-
-IDENTITIES = 2**24  # identity numbers reserved for each source, so that no two sources share one
-BLOCK = 120  # about so many positions form a block, in which each source has its share by weight
 
 
 def open_source(source: Any, *, upright: bool = False, low: int = 0, size: int = HR_SIZE) -> Cropped:
@@ -264,100 +261,6 @@ def _evaluation_batch(
 def low_resolution(image: np.ndarray, scale: int, lr_operator: str = "pil_bicubic") -> np.ndarray:
     """An 8-bit image [h, w, 3] reduced by a named operator, by default PIL's antialiased bicubic filter."""
     return OPERATORS[lr_operator].reduce(image, scale)
-
-
-class Mixture:
-    """The record at a position: sources are mixed by weight, each in a new random order every epoch.
-
-    Positions form blocks of about ``BLOCK``. Every block has the same number of positions for each source, its weight's
-    share, in random order. So the rank of a position within its source, and with it the record, is known without
-    replaying earlier positions.
-    """
-
-    def __init__(
-        self,
-        sources: dict[str, Cropped],
-        weights: dict[str, float],
-        *,
-        seed: int,
-        shuffle: bool,
-        flip: float,
-        jitter: float,
-        rotate_deg: float = 0.0,
-    ):
-        self.sources = list(sources.values())
-        self.seed, self.shuffle = seed, shuffle
-        self.flip, self.jitter, self.rotate_deg = flip, jitter, rotate_deg
-        for name, source in sources.items():
-            if not len(source):
-                raise ValueError(f"the source data.sources.{name} is empty")
-        counts = {name: source.landmarks for name, source in sources.items()}
-        if len(set(counts.values())) > 1:
-            each = ", ".join(f"{name} {count}" for name, count in counts.items())
-            raise ValueError(
-                f"the faces of data.sources have different numbers of landmarks: {each}; train on one kind"
-            )
-        self.landmarks = next(iter(counts.values()))
-        share = np.array([weights[name] for name in sources], float)
-        if (share <= 0).any():
-            raise ValueError(f"weights of data.sources must be positive: {dict(weights)}")
-        self.counts = np.maximum(1, np.round(share / share.sum() * BLOCK).astype(int))
-        self.pattern = np.repeat(np.arange(len(self.counts)), self.counts)
-        self.lost: dict[tuple[int, int], str] = {}  # (source, index) -> the fault of a picture that cannot be read
-        self._order = functools.lru_cache(maxsize=2 * len(self.counts))(self._order_of_epoch)
-        self._block = functools.lru_cache(maxsize=4)(self._order_of_block)
-
-    def locate(self, position: int) -> tuple[int, int]:
-        """(source, index) of a position."""
-        block, offset = divmod(position, len(self.pattern))
-        which = self._block(block)
-        source = int(which[offset])
-        rank = block * int(self.counts[source]) + int(np.sum(which[:offset] == source))
-        epoch, place = divmod(rank, len(self.sources[source]))
-        return source, int(self._order(source, epoch)[place])
-
-    def record(self, position: int) -> Record:
-        """The record of a position: cropped with jitter; turned and mirrored at random if the options say so.
-
-        The next good picture of the same source replaces one that cannot be decoded, and the log names that one once.
-        """
-        which, index = self.locate(position)
-        source = self.sources[which]
-        rng = np.random.Generator(np.random.Philox(key=np.array([self.seed, position], np.uint64)))
-        for step in range(len(source)):
-            at = (index + step) % len(source)
-            try:
-                face = source.source[at]
-                if self.rotate_deg:
-                    face = misalign.rotated(face, rng.uniform(-self.rotate_deg, self.rotate_deg), _middle(face))
-                record = source.crop(face, jitter=self.jitter, rng=rng)
-            except BadRecord as error:
-                if (which, at) not in self.lost:
-                    self.lost[which, at] = str(error)
-                    logging.warning("left out of training (%d so far): %s", len(self.lost), error)
-                continue
-            if record["identity"] >= 0:
-                record["identity"] = np.int32(record["identity"] + which * IDENTITIES)
-            return records.mirror(record) if rng.uniform() < self.flip else record
-        raise ValueError(f"no picture of {source.name} can be decoded; the last fault: {self.lost[which, at]}")
-
-    def _order_of_epoch(self, source: int, epoch: int) -> np.ndarray:
-        count = len(self.sources[source])
-        if not self.shuffle:
-            return np.arange(count)
-        return np.random.default_rng([self.seed, 1, source, epoch]).permutation(count)
-
-    def _order_of_block(self, block: int) -> np.ndarray:
-        if len(self.counts) == 1:
-            return self.pattern
-        return np.random.default_rng([self.seed, 2, block]).permutation(self.pattern)
-
-
-def _middle(record: Record) -> np.ndarray:
-    """(x, y) of the middle of the known landmarks, or of the picture."""
-    points = record["landmarks_px"][np.isfinite(record["landmarks_px"]).all(-1)]
-    height, width = record["image"].shape[:2]
-    return points.mean(0) if len(points) else np.array([(width - 1) / 2, (height - 1) / 2], np.float32)
 
 
 def _stream(
