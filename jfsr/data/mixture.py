@@ -88,9 +88,9 @@ class Mixture:
         begin = first - blocks.start * size
         return which.ravel()[begin : begin + count].astype(np.int64), index.ravel()[begin : begin + count]
 
-    def draws(self, first: int, count: int, *, numbers: int) -> Float[np.ndarray, "n k"]:
-        """The first ``numbers`` that :meth:`record` draws at each of ``count`` positions, float64 in [0, 1)."""
-        return uniforms(self.seed, np.arange(first, first + count), numbers)
+    def draws(self, positions: Int[np.ndarray, " n"], *, numbers: int) -> Float[np.ndarray, "n k"]:
+        """The first ``numbers`` that :meth:`record` draws at each of some positions, float64 in [0, 1)."""
+        return uniforms(self.seed, positions, numbers)
 
     def record(self, position: int) -> Record:
         """The record of a position: cropped with jitter; turned and mirrored at random if the options say so.

@@ -28,7 +28,7 @@ from absl import logging
 
 from jfsr import files
 from jfsr.config import nearest
-from jfsr.data import boxes, datasets, misalign, records
+from jfsr.data import boxes, datasets, looks, misalign, packed, records
 from jfsr.data.crops import Cropped, check_rule
 from jfsr.data.datasets import building, folder, official, synthetic_heads
 from jfsr.data.mixture import BLOCK, IDENTITIES, Mixture  # noqa: F401 - BLOCK and IDENTITIES for others
@@ -36,6 +36,7 @@ from jfsr.data.operators import NATIVE, OPERATORS
 from jfsr.data.records import BadRecord, Record
 from jfsr.geometry import HR_SIZE
 
+WHERE = ("files", "packed")  # a face is read and cropped anew at every look; or once, for packed.py
 DATASETS = ("folder", "synthetic_heads", *datasets.NAMES)
 
 SOURCE = {"dataset": str, "dir": str, "split": str, "crop": str, "margin": float, "weight": float}
@@ -49,6 +50,7 @@ CONFIG = {
         "degradation": str,
         "clean_share": float,
         "degrade_on": str,
+        "where": str,
     },
     "val": {"source": SOURCE},
 }
@@ -120,6 +122,7 @@ def check_options(data: Any, *, scale: int) -> None:
         raise ValueError(f"data.degradation={data.degradation} is made on the host; set data.degrade_on=host")
     if not 0.0 <= data.get("clean_share", 0.0) <= 1.0:
         raise ValueError(f"data.clean_share is {data.clean_share}; it is a share, from 0 to 1")
+    check_where(data)
     if not data.sources:
         raise ValueError("data.sources is empty; name at least one source")
     size = data.get("hr_size", HR_SIZE)
@@ -128,6 +131,20 @@ def check_options(data: Any, *, scale: int) -> None:
     for source in data.sources.values():
         check_rule(source.crop)
         _check_dataset(source.dataset, source.dir)
+
+
+def check_where(data: Any) -> None:
+    """ValueError if ``data.where`` is unknown, or packed faces cannot have what the config asks for."""
+    where = data.get("where", "files")
+    if where not in WHERE:
+        raise ValueError(f"data.where is {where!r}; it can be {' or '.join(WHERE)}")
+    if where == "files":
+        return
+    for key in ("rotate_deg", "misalign"):
+        if data.get(key):
+            raise ValueError(f"data.where={where} cannot turn faces, and data.{key} asks for it; set data.where=files")
+    if data.get("hr_size", HR_SIZE) % 16:
+        raise ValueError(f"data.where={where} takes a data.hr_size that 16 divides; set data.where=files")
 
 
 def _check_dataset(name: str, folder: str) -> None:
@@ -155,7 +172,9 @@ def train_batches(
       data: the config section ``data``: ``sources`` (mixed by their weights), ``flip`` probability, ``jitter`` of the
         crop, ``shuffle``, ``degradation`` ('paper', 'scaled' or 'bicubic', see :mod:`jfsr.data.degrade`; or
         'cv2_cubic', the operator of JASRNet's tables, made on the host alone),
-        ``degrade_on`` ('host': tf.data makes ``lr``; 'device': the batch has no ``lr``). Optional: ``clean_share``, the
+        ``degrade_on`` ('host': tf.data makes ``lr``; 'device': the batch has no ``lr``). Optional: ``where`` ('files':
+        Python reads and crops a face at every look; 'packed': it is cropped once, and tf.data's own threads read it
+        out of one file, see :mod:`jfsr.data.packed`; both give the same batches); ``clean_share``, the
         share of faces that 'paper' and 'scaled' leave clean; ``rotate_deg``, each face is turned by a random angle of
         up to ± that many degrees before the crop, together with its labels (not for crops by a detector's box);
         ``misalign``, ranges as in :mod:`jfsr.data.misalign`: ``lr`` shows the misaligned face, and with 'device' the
@@ -182,7 +201,8 @@ def train_batches(
         jitter=data.jitter,
         rotate_deg=data.get("rotate_deg", 0.0),
     )
-    return _stream(mixture, data, scale, batch, seed, start_step, share or (0, batch))
+    plan = _plan(mixture, data) if data.get("where", "files") == "packed" else None
+    return _stream(mixture, data, scale, batch, seed, start_step, share or (0, batch), plan)
 
 
 def eval_batches(
@@ -263,8 +283,44 @@ def low_resolution(image: np.ndarray, scale: int, lr_operator: str = "pil_bicubi
     return OPERATORS[lr_operator].reduce(image, scale)
 
 
+def _plan(mixture: Mixture, data: Any) -> looks.Looks:
+    """The looks at the sources' packed faces, which are packed first if they are not."""
+    packs = []
+    for source, section in zip(mixture.sources, data.sources.values(), strict=True):
+        windows = packed.is_windowed(source, jitter=mixture.jitter)
+        pack = packed.open_or_make(source, windows=windows, stamp=_stamp(source, section.dataset))
+        if pack.skipped:
+            name, reason = pack.skipped[0]
+            logging.warning("left out of training (%d): %s: %s, …", len(pack.skipped), name, reason)
+        if pack.reduced:
+            logging.warning(
+                "%s: %s of %s faces are larger than %d px and packed at that size, so that their crops are a little "
+                "softer than those of data.where=files",
+                *(source.name, f"{pack.reduced:,}", f"{pack.shape[0]:,}", pack.side),
+            )
+        packs.append(pack)
+    return looks.Looks(mixture, packs)
+
+
+def _stamp(source: Cropped, dataset: str) -> str:
+    """What a source's pictures and labels depend on: digest of its files, and what is done to them."""
+    pictures: Any = source.source
+    upright = isinstance(pictures, misalign.Upright)
+    pictures = pictures.source if upright else pictures
+    found = [pictures.file] if isinstance(pictures, boxes.Boxed) else []
+    spec = datasets.specs().get(dataset)
+    return packed.stamp_of(pictures.root, *found) + (f"-{spec.release}" if spec else "") + "-upright" * upright
+
+
 def _stream(
-    mixture: Mixture, data: Any, scale: int, batch: int, seed: int, start_step: int, share: tuple[int, int]
+    mixture: Mixture,
+    data: Any,
+    scale: int,
+    batch: int,
+    seed: int,
+    start_step: int,
+    share: tuple[int, int],
+    plan: looks.Looks | None,
 ) -> Iterator[dict[str, np.ndarray]]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow as tf
@@ -299,18 +355,18 @@ def _stream(
     def load(number):
         position = (number // count) * batch + begin + number % count
         arrays = tf.numpy_function(read, [position], [dtype for _, dtype in shapes.values()])
-        out = {k: tf.ensure_shape(x, shape) for (k, (shape, _)), x in zip(shapes.items(), arrays, strict=True)}
+        return finished(position, dict(zip(shapes, arrays, strict=True)))
+
+    def finished(position, face):
+        out = {k: tf.ensure_shape(face[k], shape) for k, (shape, _) in shapes.items()}
         out["hr"] = tf.cast(out["hr"], tf.float32) / 255.0
         out["position"] = tf.cast(position, tf.int32)
         if scale > 1 and data.degrade_on == "host":
             face = degrade_tf.misalign(out["hr"], out["similarity"]) if ranges else out["hr"]
             if data.degradation == "bicubic":
                 out["lr"] = degrade_tf.clean_lr(face, scale=scale)
-            elif data.degradation in OPERATORS:
-                small = lambda x: low_resolution(x, scale, data.degradation)
-                levels = tf.cast(tf.round(255.0 * tf.clip_by_value(face, 0.0, 1.0)), tf.uint8)
-                lr = tf.ensure_shape(tf.numpy_function(small, [levels], tf.uint8), (size // scale, size // scale, 3))
-                out["lr"] = tf.cast(lr, tf.float32) / 255.0
+            elif data.degradation == "cv2_cubic":
+                out["lr"] = degrade_tf.cv2_cubic(face, scale=scale)
             else:
                 out["lr"] = degrade_tf.degrade(
                     face,
@@ -321,9 +377,20 @@ def _stream(
                 )
         return out
 
-    first = start_step * count
-    dataset = tf.data.Dataset.range(first, np.iinfo(np.int64).max)
-    dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    if plan is None:
+        dataset = tf.data.Dataset.range(start_step * count, np.iinfo(np.int64).max)
+    else:
+        from jfsr.data import packed_tf
+
+        dataset = packed_tf.looks(plan, first_step=start_step, batch=batch, share=share)
+        shown = packed_tf.face(plan)
+
+        def load_packed(position, look):
+            return finished(position, shown(look))
+
+    dataset = dataset.map(
+        load if plan is None else load_packed, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
     dataset = dataset.batch(count, drop_remainder=True).prefetch(4)
     # Its tuner sleeps for twice as long each time, and the end of a run waits until it wakes (4 to 19 s, seen).
     options = tf.data.Options()

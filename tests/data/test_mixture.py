@@ -48,7 +48,7 @@ def test_many_positions_are_located_as_each_one_is(counts, shuffle):
 def test_many_positions_draw_what_the_generator_of_each_draws(seed):
     mix = mixed({"a": 1}, {"a": 1.0}, seed=seed)
     for first, numbers in ((0, 1), (2**40, 5), (77, 8)):
-        got = mix.draws(first, 20, numbers=numbers)
+        got = mix.draws(np.arange(first, first + 20), numbers=numbers)
         for row, position in zip(got, range(first, first + 20), strict=True):
             generator = np.random.Generator(np.random.Philox(key=np.array([seed, position], np.uint64)))
             np.testing.assert_array_equal(row, generator.uniform(size=numbers))
