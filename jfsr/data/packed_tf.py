@@ -4,6 +4,11 @@ No Python runs for a face. :func:`looks` calls it once for some thousand positio
 shows (:mod:`jfsr.data.looks`); everything else is in the graph. :func:`resize` is Pillow's bicubic resize bit for bit:
 its weights in whole multiples of 2^-22, and 8-bit values between its two passes.
 
+Only the order of the passes may differ. Pillow 13 takes the vertical one first where a part is clearly taller than wide
+(python-pillow/Pillow#9549); here the horizontal one always comes first. The parts of crops are square but for the few
+pixels that the filter would reach beyond an edge of the picture. So this was seen only at edges, with crops of under
+40 pixels: half of the values differed, nearly all by one level.
+
 Like ``degrade_tf.py``, this module imports TensorFlow at its top: import it where a tf.data pipeline is built.
 """
 
@@ -68,7 +73,8 @@ def _face_of(pack: Pack, number: int, jittered: bool) -> Callable[[tf.Tensor], d
     labels["identity"] = np.where(known, labels["identity"] + number * IDENTITIES, -1).astype(np.int32)
     stored = {key: tf.constant(values) for key, values in labels.items()}
     swapped = geometry.FLIPS.get(labels["visible"].shape[1])
-    taps, wide = (reached(pack) if pack.windows else 0), (tf.float64 if jittered else tf.float32)
+    wide = tf.float64 if jittered else tf.float32
+    taps = reached(max(1.0, pack.side / pack.size))  # no crop is larger than its record
 
     def shown(look: tf.Tensor) -> dict[str, tf.Tensor]:
         values = dict(zip(COLUMNS, tf.unstack(look), strict=True))
@@ -101,10 +107,14 @@ def _face_of(pack: Pack, number: int, jittered: bool) -> Callable[[tf.Tensor], d
 # ---- Pillow's resize
 
 
-def reached(pack: Pack) -> int:
-    """Over how many source pixels the taps of ``BLOCK`` neighbouring target pixels reach, at most."""
-    step = max(1.0, pack.side / pack.size)  # no crop is larger than its record
-    return int(np.ceil((BLOCK - 1) * step + 4 * step)) + 3
+def reached(step: float) -> tuple[int, int]:
+    """How many source pixels one target pixel reads, and ``BLOCK`` neighbouring ones together, at most.
+
+    Args:
+      step: the largest: source pixels over target pixels.
+    """
+    own = int(np.ceil(4 * max(1.0, step))) + 1
+    return own, int(np.ceil((BLOCK - 1) * step)) + own + 2
 
 
 def resize(
@@ -115,7 +125,7 @@ def resize(
     first: tf.Tensor,
     step: tf.Tensor,
     size: int,
-    taps: int,
+    taps: tuple[int, int],
 ) -> tf.Tensor:
     """A square part of a record, resized to uint8 [size, size, 3] as Pillow's bicubic ``resize`` with a box does.
 
@@ -138,26 +148,32 @@ def resize(
 
 def _passed(x, weights, where):
     """One pass over the first axis of uint8 [n, m]: uint8 [size, m]."""
-    # Sums of whole numbers below 2^53 are exact in float64, in any order.
+    # Multiples of 2^-22 below 2^31 are exact in float64, and so are their sums, in any order.
     sums = tf.matmul(weights, tf.cast(tf.gather(x, where), tf.float64))
-    levels = tf.floor((sums + 2.0 ** (BITS - 1)) * 2.0**-BITS)
-    return tf.reshape(tf.cast(tf.clip_by_value(levels, 0.0, 255.0), tf.uint8), [-1, x.shape[1]])
+    return tf.reshape(tf.cast(tf.clip_by_value(sums + 0.5, 0.0, 255.5), tf.uint8), [-1, x.shape[1]])
 
 
 def _weights(begin, length, first, step, *, size, taps, last):
     """Pillow's weights of both axes, float64 [2, blocks, BLOCK, taps], and their pixels, int32 [2, blocks, taps]."""
-    first, step, length, begin = (v[:, None, None] for v in (first, step, length, begin))
-    target = tf.reshape(tf.range(size, dtype=tf.float64) + 0.5, [-1, BLOCK])
-    centre = first + target * step
+    first, step, length = (v[:, None, None] for v in (first, step, length))
+    blocks, (own, together) = size // BLOCK, taps
+    centre = first + tf.constant(np.arange(size).reshape(1, blocks, BLOCK) + 0.5) * step
     stretch = tf.maximum(step, 1.0)
     low = tf.maximum(tf.floor(centre - 2.0 * stretch + 0.5), 0.0)
     high = tf.minimum(tf.floor(centre + 2.0 * stretch + 0.5), length)
-    pixel = low[..., :1] + tf.range(taps, dtype=tf.float64)  # [2, blocks, taps]
-    at = pixel[:, :, None, :]
+    at = low[..., None] + tf.constant(np.arange(own, dtype=np.float64))  # [2, blocks, BLOCK, own]
     d = tf.abs((at - centre[..., None] + 0.5) * (1.0 / stretch)[..., None])
     near, far = (1.5 * d - 2.5) * d * d + 1.0, (((d - 5.0) * d + 8.0) * d - 4.0) * -0.5
-    inside = (at >= low[..., None]) & (at < high[..., None])
-    cubic = tf.where(inside, tf.where(d < 1.0, near, tf.where(d < 2.0, far, 0.0)), 0.0)
-    cubic = cubic / tf.reduce_sum(cubic, -1, keepdims=True)
-    whole = tf.where(cubic < 0, tf.math.ceil(cubic * 2.0**BITS - 0.5), tf.floor(cubic * 2.0**BITS + 0.5))
-    return whole, tf.cast(tf.clip_by_value(pixel + begin, 0.0, float(last)), tf.int32)
+    cubic = tf.where(d < 1.0, near, tf.where(d < 2.0, far, 0.0))
+    cubic = tf.where(at < high[..., None], cubic, 0.0)
+    cubic = cubic * (2.0**BITS / tf.reduce_sum(cubic, -1, keepdims=True))
+    whole = tf.floor(tf.abs(cubic) + 0.5) * tf.sign(cubic) * 2.0**-BITS
+    # From the taps of each target pixel to those of its block.
+    start = low[..., :1]
+    rows = tf.constant(np.arange(2 * size).reshape(2, blocks, BLOCK, 1) * together, tf.int32)
+    place = tf.cast(at - start[..., None], tf.int32) + rows
+    spread = tf.scatter_nd(tf.reshape(place, [-1, 1]), tf.reshape(whole, [-1]), [2 * size * together])
+    pixel = start + begin[:, None, None] + tf.constant(np.arange(together, dtype=np.float64))
+    return tf.reshape(spread, [2, blocks, BLOCK, together]), tf.cast(
+        tf.clip_by_value(pixel, 0.0, float(last)), tf.int32
+    )
