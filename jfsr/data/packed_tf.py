@@ -4,11 +4,6 @@ No Python runs for a face. :func:`looks` calls it once for some thousand positio
 shows (:mod:`jfsr.data.looks`); everything else is in the graph. :func:`resize` is Pillow's bicubic resize bit for bit:
 its weights in whole multiples of 2^-22, and 8-bit values between its two passes.
 
-Only the order of the passes may differ. Pillow 13 takes the vertical one first where a part is clearly taller than wide
-(python-pillow/Pillow#9549); here the horizontal one always comes first. The parts of crops are square but for the few
-pixels that the filter would reach beyond an edge of the picture. So this was seen only at edges, with crops of under
-40 pixels: half of the values differed, nearly all by one level.
-
 Like ``degrade_tf.py``, this module imports TensorFlow at its top: import it where a tf.data pipeline is built.
 """
 
@@ -88,6 +83,7 @@ def _face_of(pack: Pack, number: int, jittered: bool) -> Callable[[tf.Tensor], d
             pair = lambda name: tf.stack([values[f"{name}_x"], values[f"{name}_y"]])
             image = resize(
                 image, begin=pair("begin"), length=pair("length"), first=pair("first"), step=pair("step"),
+                vertical=values["vertical"] > 0,
                 size=pack.size, taps=taps,
             )  # fmt: skip
             # As crops.crop_record computes: in float64 from here on, where the jitter is NumPy's float64.
@@ -124,6 +120,7 @@ def resize(
     length: tf.Tensor,
     first: tf.Tensor,
     step: tf.Tensor,
+    vertical: tf.Tensor,
     size: int,
     taps: tuple[int, int],
 ) -> tf.Tensor:
@@ -134,16 +131,22 @@ def resize(
       begin, length: float64 [2], (x, y): the part that the filter may read.
       first: float64 [2]: the box's corner, in the part's pixels.
       step: float64 [2]: the box's sides over ``size``.
+      vertical: bool, whether the vertical pass comes first, see :func:`jfsr.data.looks.vertical_first`.
       size: a multiple of ``BLOCK``.
       taps: from :func:`reached`.
     """
     n = record.shape[0]
     weights, where = _weights(begin, length, first, step, size=size, taps=taps, last=n - 1)
-    # Columns first; channels and the other axis stand together, so that each pass is a matrix product.
-    x = tf.reshape(tf.transpose(record, [1, 0, 2]), [n, n * 3])
-    x = tf.reshape(_passed(x, weights[0], where[0]), [size, n, 3])
-    x = tf.reshape(tf.transpose(x, [1, 0, 2]), [n, size * 3])
-    return tf.reshape(_passed(x, weights[1], where[1]), [size, size, 3])
+    swapped = lambda x: tf.transpose(x, [1, 0, 2])
+
+    def passed(x, axis):  # over the rows of [n, m, 3]
+        return tf.reshape(_passed(tf.reshape(x, [n, -1]), weights[axis], where[axis]), [size, -1, 3])
+
+    return tf.cond(
+        vertical,
+        lambda: swapped(tf.ensure_shape(passed(swapped(passed(record, 1)), 0), [size, size, 3])),
+        lambda: tf.ensure_shape(passed(swapped(passed(swapped(record), 0)), 1), [size, size, 3]),
+    )
 
 
 def _passed(x, weights, where):

@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
     for index in range(COUNT):
         width, height = rng.integers(44, 60, 2).tolist()
         Image.fromarray(picture(rng, width, height)).save(root / f"{index}.png")
-        middle, spread = rng.uniform([20, 20], [width - 20, height - 20]), rng.uniform(6, 7)
+        middle, spread = rng.uniform([20, 20], [width - 20, height - 20]), rng.uniform(4, 7)
         points = middle + rng.uniform(-spread, spread, (68, 2))
         points[36:48, 1] = middle[1] - spread / 2  # the eyes are level and above the mouth
         points[[48, 54], 1] = middle[1] + spread / 2
@@ -84,7 +84,7 @@ def packs(tmp_path):
     [
         ("landmark_box", 1.3, 0.0, "bicubic"),
         ("landmark_box", 1.3, 0.1, "paper"),
-        ("landmark_box", 3.4, 0.05, "cv2_cubic"),  # squares leave the pictures
+        ("landmark_box", 3.5, 0.2, "cv2_cubic"),  # squares leave the pictures
         ("hopenet_300wlp", 0.0, 0.0, "scaled"),  # its k is drawn at every look
         ("hopenet_300wlp", 0.0, 0.05, "bicubic"),
         ("lightcnn", 1.0, 0.1, "bicubic"),  # turns the picture first
@@ -170,6 +170,7 @@ def test_resize_is_pillows():
             length=tf.fill([2], tf.constant(90.0, tf.float64)),
             first=tf.constant([box[0], box[1]], tf.float64),
             step=tf.constant(ends / 48),
+            vertical=tf.constant(False),
             size=48,
             taps=packed_tf.reached(2.0),
         )
