@@ -25,6 +25,9 @@ def base(method: str) -> ConfigDict:
     # What lr is: 'bicubic', the clean one; 'paper', MSGAN's degradation; 'scaled', the same with blurs after the
     # down-sampling that have the scale of the small image. Of the last two, clean_share is the share of clean images.
     c.data.update({"degradation": "bicubic", "clean_share": 0.0})
+    # Where faces are read from: 'files', Python crops one at every look; 'packed', they are cropped once and read by
+    # tf.data's own threads: the same batches, faster. A run that rotates or misaligns faces takes 'files'.
+    c.data.where = "files"
     c.data.sources = ConfigDict()
     c.val = ConfigDict()
     return c

@@ -99,7 +99,7 @@ def _strides(resolution: int) -> Callable[[Mapping[str, Any]], tuple[int, ...]]:
 
 # Keys that configs of earlier versions lack, with the value that means what such a run did: a value, or a function of
 # the config under today's keys. They are added to the config of a run, not to a part of one.
-ADDED_TO_EVERY: dict[str, Any] = {"data.clean_share": 0.0, "data.hr_size": 128}
+ADDED_TO_EVERY: dict[str, Any] = {"data.clean_share": 0.0, "data.hr_size": 128, "data.where": "files"}
 ADDED: dict[str, dict[str, Any]] = {
     "msgan": {
         "disc.feature_norm": "apart",

@@ -56,6 +56,7 @@ Box = tuple[float, float, float, float]
 BOX_PER_EYE_MOUTH, BOX_CENTRE = 2.22, 0.65
 LABELLED_FROM = 1  # Matlab's first pixel, in the .mat files of 300W-LP and AFLW2000-3D
 EYE_MOUTH, EYE_ROW = 48 / HR_SIZE, (40 + 0.5) / HR_SIZE  # LightCNN's, in units of the square's side
+DRAWN = (0.2, 0.4)  # from where to where Hopenet draws its k
 MAX_ENLARGE = 8  # a square of more than this many picture sides comes from broken labels
 
 
@@ -84,8 +85,8 @@ def crop_record(
       ValueError: unknown rule, or a record without the labels that the rule needs.
     """
     check_rule(rule)
-    if rule == "hopenet_300wlp" and margin == 0 and rng is not None:
-        margin = rng.uniform(0.2, 0.4)
+    if drawn(rule, margin) and rng is not None:
+        margin = rng.uniform(*DRAWN)
     if rule in TURNED:
         record = TURNED[rule](record)
     x0, y0, side = square(RULES[rule](record, margin))
@@ -126,7 +127,7 @@ def cut(image: np.ndarray, x0: float, y0: float, side: float, size: int) -> np.n
         return image
     # PIL resizes a box with sub-pixel corners only if the box lies inside the image. So first cut out all pixels that
     # the filter reaches, with black where there are none.
-    reach = int(np.ceil(2 * max(1.0, side / size))) + 1
+    reach = filter_reach(side, size)
 
     def span(low: float, length: int) -> tuple[int, int]:
         # Black is added only on sides where the square leaves the picture; elsewhere the filter ends at the edge.
@@ -137,6 +138,16 @@ def cut(image: np.ndarray, x0: float, y0: float, side: float, size: int) -> np.n
     part = Image.fromarray(image).crop((left, top, right, bottom))
     box = (x0 - left, y0 - top, x0 - left + side, y0 - top + side)
     return np.asarray(part.resize((size, size), Image.Resampling.BICUBIC, box=box))
+
+
+def filter_reach(side: float, size: int) -> int:
+    """How many pixels beyond a square of ``side`` its resize to ``size`` may read, rounded up."""
+    return int(np.ceil(2 * max(1.0, side / size))) + 1
+
+
+def drawn(rule: str, margin: float) -> bool:
+    """Whether the crop of training has a factor k that is drawn anew at every look."""
+    return rule == "hopenet_300wlp" and margin == 0
 
 
 def square(box: Box) -> tuple[float, float, float]:

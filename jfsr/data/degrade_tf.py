@@ -33,6 +33,7 @@ from jfsr.data.degrade import (
     resize_matrix,
     shrink_matrix,
 )
+from jfsr.data.operators import CV2_BITS, cubic_taps
 from jfsr.geometry import HR_SIZE
 
 Recipe = dict[str, tf.Tensor]
@@ -160,6 +161,24 @@ def clean_lr(hr: tf.Tensor, *, scale: int) -> tf.Tensor:
     rows, columns = (tf.constant(resize_matrix(n, low_res_size(n, scale), "bicubic")) for n in _static_size(hr))
     x = tf.clip_by_value(tf.einsum("jw,...hwc->...hjc", columns, hr), 0.0, 1.0)
     return tf.clip_by_value(tf.einsum("ih,...hjc->...ijc", rows, x), 0.0, 1.0)
+
+
+def cv2_cubic(hr: tf.Tensor, *, scale: int) -> tf.Tensor:
+    """``operators.cv2_cubic`` of [h, w, 3] in [0, 1], which is taken to 8 bits first: the same levels, over 255."""
+    rows, columns = (tf.constant(_cv2_matrix(n, low_res_size(n, scale))) for n in _static_size(hr))
+    x = tf.cast(tf.round(255.0 * tf.clip_by_value(hr, 0.0, 1.0)), tf.float64)
+    # Weights and levels are whole numbers, so that the sums are exact in any order.
+    sums = _both_sides(rows, tf.transpose(x, [2, 0, 1]), columns)
+    levels = tf.clip_by_value(tf.round(sums / 2.0 ** (2 * CV2_BITS)), 0.0, 255.0)
+    return tf.cast(tf.transpose(levels, [1, 2, 0]), tf.float32) / 255.0
+
+
+def _cv2_matrix(before: int, after: int) -> np.ndarray:
+    """The weights of ``operators.cubic_taps`` as a matrix, float64 [after, before]."""
+    taps, weights = cubic_taps(before, after)
+    out = np.zeros((after, before))
+    np.add.at(out, (np.arange(after)[:, None], taps), weights)  # at an edge, several taps are one pixel
+    return out
 
 
 def misalign(image: tf.Tensor, similarity: tf.Tensor) -> tf.Tensor:

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 CUBIC_A = -0.75  # OpenCV's
-_BITS = 11  # OpenCV's weights are whole multiples of 2^-11
+CV2_BITS = 11  # OpenCV's weights are whole multiples of 2^-11
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ def cv2_cubic(image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8
     columns, across = cubic_taps(image.shape[1], width)
     wide = np.einsum("hwkc,wk->hwc", image.astype(np.int64)[:, columns], across)
     out = np.einsum("hkwc,hk->hwc", wide[rows], down)
-    return np.clip(np.rint(out / (1 << 2 * _BITS)), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(out / (1 << 2 * CV2_BITS)), 0, 255).astype(np.uint8)
 
 
 def cubic_taps(before: int, after: int) -> tuple[Int[np.ndarray, "n 4"], Int[np.ndarray, "n 4"]]:
@@ -72,7 +72,7 @@ def cubic_taps(before: int, after: int) -> tuple[Int[np.ndarray, "n 4"], Int[np.
     first = np.floor(where).astype(np.int64)
     weights = cubic_weights(where - first.astype(np.float32))
     taps = np.clip(first[:, None] + np.arange(-1, 3), 0, before - 1)
-    return taps, np.rint(weights * np.float32(1 << _BITS)).astype(np.int64)
+    return taps, np.rint(weights * np.float32(1 << CV2_BITS)).astype(np.int64)
 
 
 def cubic_weights(x: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 4"]:

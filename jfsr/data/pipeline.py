@@ -19,7 +19,6 @@ leaves out nothing.
 
 from __future__ import annotations
 
-import functools
 import os
 import zlib
 from collections.abc import Iterator
@@ -30,13 +29,15 @@ from absl import logging
 
 from jfsr import files
 from jfsr.config import nearest
-from jfsr.data import boxes, datasets, misalign, records
+from jfsr.data import boxes, datasets, looks, misalign, packed, records
 from jfsr.data.crops import Cropped, check_rule
 from jfsr.data.datasets import building, folder, official, synthetic_heads
+from jfsr.data.mixture import BLOCK, IDENTITIES, Mixture  # noqa: F401 - BLOCK and IDENTITIES for others
 from jfsr.data.operators import NATIVE, OPERATORS
 from jfsr.data.records import BadRecord, Record
 from jfsr.geometry import HR_SIZE
 
+WHERE = ("files", "packed")  # a face is read and cropped anew at every look; or once, for packed.py
 DATASETS = ("folder", "synthetic_heads", *datasets.NAMES)
 
 SOURCE = {"dataset": str, "dir": str, "split": str, "crop": str, "margin": float, "weight": float}
@@ -50,12 +51,10 @@ CONFIG = {
         "degradation": str,
         "clean_share": float,
         "degrade_on": str,
+        "where": str,
     },
     "val": {"source": SOURCE},
 }
-
-IDENTITIES = 2**24  # identity numbers reserved for each source, so that no two sources share one
-BLOCK = 120  # about so many positions form a block, in which each source has its share by weight
 
 
 def open_source(source: Any, *, upright: bool = False, low: int = 0, size: int = HR_SIZE) -> Cropped:
@@ -124,6 +123,7 @@ def check_options(data: Any, *, scale: int) -> None:
         raise ValueError(f"data.degradation={data.degradation} is made on the host; set data.degrade_on=host")
     if not 0.0 <= data.get("clean_share", 0.0) <= 1.0:
         raise ValueError(f"data.clean_share is {data.clean_share}; it is a share, from 0 to 1")
+    check_where(data)
     if not data.sources:
         raise ValueError("data.sources is empty; name at least one source")
     size = data.get("hr_size", HR_SIZE)
@@ -132,6 +132,20 @@ def check_options(data: Any, *, scale: int) -> None:
     for source in data.sources.values():
         check_rule(source.crop)
         _check_dataset(source.dataset, source.dir)
+
+
+def check_where(data: Any) -> None:
+    """ValueError if ``data.where`` is unknown, or packed faces cannot have what the config asks for."""
+    where = data.get("where", "files")
+    if where not in WHERE:
+        raise ValueError(f"data.where is {where!r}; it can be {' or '.join(WHERE)}")
+    if where == "files":
+        return
+    for key in ("rotate_deg", "misalign"):
+        if data.get(key):
+            raise ValueError(f"data.where={where} cannot turn faces, and data.{key} asks for it; set data.where=files")
+    if data.get("hr_size", HR_SIZE) % 16:
+        raise ValueError(f"data.where={where} takes a data.hr_size that 16 divides; set data.where=files")
 
 
 def _check_dataset(name: str, folder: str) -> None:
@@ -159,7 +173,9 @@ def train_batches(
       data: the config section ``data``: ``sources`` (mixed by their weights), ``flip`` probability, ``jitter`` of the
         crop, ``shuffle``, ``degradation`` ('paper', 'scaled' or 'bicubic', see :mod:`jfsr.data.degrade`; or
         'cv2_cubic', the operator of JASRNet's tables, made on the host alone),
-        ``degrade_on`` ('host': tf.data makes ``lr``; 'device': the batch has no ``lr``). Optional: ``clean_share``, the
+        ``degrade_on`` ('host': tf.data makes ``lr``; 'device': the batch has no ``lr``). Optional: ``where`` ('files':
+        Python reads and crops a face at every look; 'packed': it is cropped once, and tf.data's own threads read it
+        out of one file, see :mod:`jfsr.data.packed`; both give the same batches); ``clean_share``, the
         share of faces that 'paper' and 'scaled' leave clean; ``rotate_deg``, each face is turned by a random angle of
         up to ± that many degrees before the crop, together with its labels (not for crops by a detector's box);
         ``misalign``, ranges as in :mod:`jfsr.data.misalign`: ``lr`` shows the misaligned face, and with 'device' the
@@ -186,7 +202,8 @@ def train_batches(
         jitter=data.jitter,
         rotate_deg=data.get("rotate_deg", 0.0),
     )
-    return _stream(mixture, data, scale, batch, seed, start, share or (0, batch))
+    plan = _plan(mixture, data) if data.get("where", "files") == "packed" else None
+    return _stream(mixture, data, scale, batch, seed, start, share or (0, batch), plan)
 
 
 def eval_batches(
@@ -267,102 +284,44 @@ def low_resolution(image: np.ndarray, scale: int, lr_operator: str = "pil_bicubi
     return OPERATORS[lr_operator].reduce(image, scale)
 
 
-class Mixture:
-    """The record at a position: sources are mixed by weight, each in a new random order every epoch.
-
-    Positions form blocks of about ``BLOCK``. Every block has the same number of positions for each source, its weight's
-    share, in random order. So the rank of a position within its source, and with it the record, is known without
-    replaying earlier positions.
-    """
-
-    def __init__(
-        self,
-        sources: dict[str, Cropped],
-        weights: dict[str, float],
-        *,
-        seed: int,
-        shuffle: bool,
-        flip: float,
-        jitter: float,
-        rotate_deg: float = 0.0,
-    ):
-        self.sources = list(sources.values())
-        self.seed, self.shuffle = seed, shuffle
-        self.flip, self.jitter, self.rotate_deg = flip, jitter, rotate_deg
-        for name, source in sources.items():
-            if not len(source):
-                raise ValueError(f"the source data.sources.{name} is empty")
-        counts = {name: source.landmarks for name, source in sources.items()}
-        if len(set(counts.values())) > 1:
-            each = ", ".join(f"{name} {count}" for name, count in counts.items())
-            raise ValueError(
-                f"the faces of data.sources have different numbers of landmarks: {each}; train on one kind"
+def _plan(mixture: Mixture, data: Any) -> looks.Looks:
+    """The looks at the sources' packed faces, which are packed first if they are not."""
+    packs = []
+    for source, section in zip(mixture.sources, data.sources.values(), strict=True):
+        windows = packed.is_windowed(source, jitter=mixture.jitter)
+        pack = packed.open_or_make(source, windows=windows, stamp=_stamp(source, section.dataset))
+        if pack.skipped:
+            name, reason = pack.skipped[0]
+            logging.warning("left out of training (%d): %s: %s, …", len(pack.skipped), name, reason)
+        if pack.reduced:
+            logging.warning(
+                "%s: %s of %s faces are larger than %d px and packed at that size, so that their crops are a little "
+                "softer than those of data.where=files",
+                *(source.name, f"{pack.reduced:,}", f"{pack.shape[0]:,}", pack.side),
             )
-        self.landmarks = next(iter(counts.values()))
-        share = np.array([weights[name] for name in sources], float)
-        if (share <= 0).any():
-            raise ValueError(f"weights of data.sources must be positive: {dict(weights)}")
-        self.counts = np.maximum(1, np.round(share / share.sum() * BLOCK).astype(int))
-        self.pattern = np.repeat(np.arange(len(self.counts)), self.counts)
-        self.lost: dict[tuple[int, int], str] = {}  # (source, index) -> the fault of a picture that cannot be read
-        self._order = functools.lru_cache(maxsize=2 * len(self.counts))(self._order_of_epoch)
-        self._block = functools.lru_cache(maxsize=4)(self._order_of_block)
-
-    def locate(self, position: int) -> tuple[int, int]:
-        """(source, index) of a position."""
-        block, offset = divmod(position, len(self.pattern))
-        which = self._block(block)
-        source = int(which[offset])
-        rank = block * int(self.counts[source]) + int(np.sum(which[:offset] == source))
-        epoch, place = divmod(rank, len(self.sources[source]))
-        return source, int(self._order(source, epoch)[place])
-
-    def record(self, position: int) -> Record:
-        """The record of a position: cropped with jitter; turned and mirrored at random if the options say so.
-
-        The next good picture of the same source replaces one that cannot be decoded, and the log names that one once.
-        """
-        which, index = self.locate(position)
-        source = self.sources[which]
-        rng = np.random.Generator(np.random.Philox(key=np.array([self.seed, position], np.uint64)))
-        for step in range(len(source)):
-            at = (index + step) % len(source)
-            try:
-                face = source.source[at]
-                if self.rotate_deg:
-                    face = misalign.rotated(face, rng.uniform(-self.rotate_deg, self.rotate_deg), _middle(face))
-                record = source.crop(face, jitter=self.jitter, rng=rng)
-            except BadRecord as error:
-                if (which, at) not in self.lost:
-                    self.lost[which, at] = str(error)
-                    logging.warning("left out of training (%d so far): %s", len(self.lost), error)
-                continue
-            if record["identity"] >= 0:
-                record["identity"] = np.int32(record["identity"] + which * IDENTITIES)
-            return records.mirror(record) if rng.uniform() < self.flip else record
-        raise ValueError(f"no picture of {source.name} can be decoded; the last fault: {self.lost[which, at]}")
-
-    def _order_of_epoch(self, source: int, epoch: int) -> np.ndarray:
-        count = len(self.sources[source])
-        if not self.shuffle:
-            return np.arange(count)
-        return np.random.default_rng([self.seed, 1, source, epoch]).permutation(count)
-
-    def _order_of_block(self, block: int) -> np.ndarray:
-        if len(self.counts) == 1:
-            return self.pattern
-        return np.random.default_rng([self.seed, 2, block]).permutation(self.pattern)
+        packs.append(pack)
+    return looks.Looks(mixture, packs)
 
 
-def _middle(record: Record) -> np.ndarray:
-    """(x, y) of the middle of the known landmarks, or of the picture."""
-    points = record["landmarks_px"][np.isfinite(record["landmarks_px"]).all(-1)]
-    height, width = record["image"].shape[:2]
-    return points.mean(0) if len(points) else np.array([(width - 1) / 2, (height - 1) / 2], np.float32)
+def _stamp(source: Cropped, dataset: str) -> str:
+    """What a source's pictures and labels depend on: digest of its files, and what is done to them."""
+    pictures: Any = source.source
+    upright = isinstance(pictures, misalign.Upright)
+    pictures = pictures.source if upright else pictures
+    found = [pictures.file] if isinstance(pictures, boxes.Boxed) else []
+    spec = datasets.specs().get(dataset)
+    return packed.stamp_of(pictures.root, *found) + (f"-{spec.release}" if spec else "") + "-upright" * upright
 
 
 def _stream(
-    mixture: Mixture, data: Any, scale: int, batch: int, seed: int, start: int, share: tuple[int, int]
+    mixture: Mixture,
+    data: Any,
+    scale: int,
+    batch: int,
+    seed: int,
+    start: int,
+    share: tuple[int, int],
+    plan: looks.Looks | None,
 ) -> Iterator[dict[str, np.ndarray]]:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow as tf
@@ -397,18 +356,18 @@ def _stream(
     def load(number):
         position = start + (number // count) * batch + begin + number % count
         arrays = tf.numpy_function(read, [position], [dtype for _, dtype in shapes.values()])
-        out = {k: tf.ensure_shape(x, shape) for (k, (shape, _)), x in zip(shapes.items(), arrays, strict=True)}
+        return finished(position, dict(zip(shapes, arrays, strict=True)))
+
+    def finished(position, face):
+        out = {k: tf.ensure_shape(face[k], shape) for k, (shape, _) in shapes.items()}
         out["hr"] = tf.cast(out["hr"], tf.float32) / 255.0
         out["position"] = tf.cast(position, tf.int32)
         if scale > 1 and data.degrade_on == "host":
             face = degrade_tf.misalign(out["hr"], out["similarity"]) if ranges else out["hr"]
             if data.degradation == "bicubic":
                 out["lr"] = degrade_tf.clean_lr(face, scale=scale)
-            elif data.degradation in OPERATORS:
-                small = lambda x: low_resolution(x, scale, data.degradation)
-                levels = tf.cast(tf.round(255.0 * tf.clip_by_value(face, 0.0, 1.0)), tf.uint8)
-                lr = tf.ensure_shape(tf.numpy_function(small, [levels], tf.uint8), (size // scale, size // scale, 3))
-                out["lr"] = tf.cast(lr, tf.float32) / 255.0
+            elif data.degradation == "cv2_cubic":
+                out["lr"] = degrade_tf.cv2_cubic(face, scale=scale)
             else:
                 out["lr"] = degrade_tf.degrade(
                     face,
@@ -419,8 +378,20 @@ def _stream(
                 )
         return out
 
-    dataset = tf.data.Dataset.range(np.iinfo(np.int64).max)
-    dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    if plan is None:
+        dataset = tf.data.Dataset.range(np.iinfo(np.int64).max)
+    else:
+        from jfsr.data import packed_tf
+
+        dataset = packed_tf.looks(plan, start=start, batch=batch, share=share)
+        shown = packed_tf.face(plan)
+
+        def load_packed(position, look):
+            return finished(position, shown(look))
+
+    dataset = dataset.map(
+        load if plan is None else load_packed, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
     dataset = dataset.batch(count, drop_remainder=True).prefetch(4)
     # Its tuner sleeps for twice as long each time, and the end of a run waits until it wakes (4 to 19 s, seen).
     options = tf.data.Options()

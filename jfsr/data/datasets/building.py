@@ -109,6 +109,7 @@ class Built:
 
     Attributes:
       skipped: empty, because the build kept only usable faces; its ``report.json`` names the others.
+      root: where the built set is.
 
     Raises:
       ValueError: the set is not built, or without that split: names the command that builds it.
@@ -125,6 +126,7 @@ class Built:
         if split not in builder.info.splits:
             raise ValueError(f"the built {spec.name} has no split {split!r}; remove {builder.data_path} and {command}")
         self.skipped: list[tuple[str, str]] = []
+        self.root = pathlib.Path(builder.data_path)
         self._data = builder.as_data_source(split=split)
         self._pairs = _pairs_file(builder, split)
         self._landmarks = spec.landmarks

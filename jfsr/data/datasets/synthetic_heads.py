@@ -48,6 +48,7 @@ class SyntheticHeads:
 
     Attributes:
       skipped: empty, because every head can be read.
+      root: where the rendered set is.
 
     Raises:
       ValueError: unknown split.
@@ -62,7 +63,9 @@ class SyntheticHeads:
             )
         self.name = f"synthetic_heads {split}"
         self.skipped: list[tuple[str, str]] = []
-        self._data = build(dir, size=size).as_data_source(split=name)
+        builder = build(dir, size=size)
+        self.root = pathlib.Path(builder.data_path)
+        self._data = builder.as_data_source(split=name)
 
     def __len__(self) -> int:
         """Number of heads."""
