@@ -24,6 +24,21 @@ BITS = 22  # of Pillow's weights (Resample.c: 32 - 8 - 2)
 BLOCK = 16  # target pixels that share the source pixels they read
 
 
+def start_without_copies() -> None:
+    """Before the first use of TensorFlow in a process: the mapped files are not evaluated when a graph is built.
+
+    TensorFlow folds constants, and takes a mapped file for one: it would copy it twice and throw both copies away. For
+    3 GB that takes 11 s and 6 GB of memory. Only a session's config can switch it off, and TensorFlow 2 has no public
+    way to give one. In a process that has used TensorFlow before, this has no effect, and the start only takes longer.
+    """
+    from tensorflow.core.protobuf import config_pb2
+    from tensorflow.python.eager import context
+
+    config = config_pb2.ConfigProto()
+    config.graph_options.optimizer_options.opt_level = config_pb2.OptimizerOptions.L0
+    context.context()._config = config
+
+
 def looks(plan: Looks, *, start: int, batch: int, share: tuple[int, int]) -> tf.data.Dataset:
     """The looks of a process, endless, one element a face: (position int64, float64 [k] as in ``looks.COLUMNS``).
 

@@ -328,6 +328,10 @@ def _stream(
 
     from jfsr.data import degrade_tf
 
+    if plan is not None:
+        from jfsr.data import packed_tf
+
+        packed_tf.start_without_copies()
     tf.config.set_visible_devices([], "GPU")  # the accelerator belongs to JAX
     (begin, count), size = share, data.get("hr_size", HR_SIZE)
     shapes = {
@@ -381,8 +385,6 @@ def _stream(
     if plan is None:
         dataset = tf.data.Dataset.range(np.iinfo(np.int64).max)
     else:
-        from jfsr.data import packed_tf
-
         dataset = packed_tf.looks(plan, start=start, batch=batch, share=share)
         shown = packed_tf.face(plan)
 
