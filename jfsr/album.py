@@ -39,7 +39,7 @@ from jfsr.drawing import figures
 from jfsr.photos import BySize, PhotoFace, enlargement, pasted
 
 COLUMNS = (
-    *("file", "time_s", "face", "x0", "y0", "x1", "y1", "score", "native_px", "model", "left_alone"),
+    *("file", "time_s", "face", "x0", "y0", "x1", "y1", "score", "native_px", "needs_sr", "model", "left_alone"),
     *("yaw_deg", "pitch_deg", "roll_deg", "yaw_before_deg", "pitch_before_deg", "roll_before_deg", "change_deg"),
 )
 FOLDERS = ("photos", "overlay", "faces")
@@ -261,7 +261,7 @@ def row(file: str, number: int, face: PhotoFace, time_s: float = math.nan) -> di
 
     ``time_s`` is of a frame of a video.
     """
-    numbers = [*face.box_px, face.score, face.native_px]
+    numbers = [*face.box_px, face.score, face.native_px, face.needs_sr]
     angles = [*face.pose_deg, *face.pose_before, face.change_deg]
     shown = lambda values, digits: [round(float(v), digits) if np.isfinite(v) else "" for v in values]
     cells = [file, *shown([time_s], 3), number, *shown(numbers, 3), face.model, face.why, *shown(angles, 2)]

@@ -27,6 +27,7 @@ from jfsr.training import runs
 Picture = np.ndarray | Image.Image | str | os.PathLike  # an array is one picture [h, w, 3] or a stack [b, h, w, 3]
 CHUNK = 16  # the most faces in one call of the compiled program
 PHOTO_POSE = "lightpose"  # reads the heads of photographs
+GATE = "gate-faces"  # says of the faces of photographs whether they need restoring
 
 
 def load(path: os.PathLike | str, *, step: int | str = "best", check: bool = False, program: bool = False) -> Restorer:
@@ -142,7 +143,7 @@ class Restorer:
         """
         pixels = _as_uint8(image)
         found = photos.detector()(pixels) if faces is None else faces
-        return photos.BySize([self], pose=read_pose).photo(pixels, found)
+        return photos.BySize([self], pose=read_pose, gate=gate()).photo(pixels, found)
 
     def low_resolution(self, images: Picture | Sequence[Picture]) -> Float[np.ndarray, "b h w 3"]:
         """The pictures as the network takes them: float32 [b, 128/scale, 128/scale, 3] in [0, 1]."""
@@ -212,6 +213,24 @@ def read_pose(images: UInt8[np.ndarray, "b 128 128 3"], network: str = PHOTO_POS
     net, variables, apply = _pose_network(network)
     read = lambda chunk: net.decode(apply(variables, chunk).logits)
     return _in_chunks(read, images.astype(np.float32) / 255.0)
+
+
+def gate() -> Callable[[UInt8[np.ndarray, "b 128 128 3"]], Float[np.ndarray, " b"]] | None:
+    """The quality gate for real faces that ships: the probability that a face was small or blurred.
+
+    A function of faces, uint8, cropped as in its training; None if no gate ships.
+    """
+    return _gate() if GATE in runs.shipped() else None
+
+
+@functools.cache
+def _gate() -> Any:
+    from jfsr.evals import gate as gates
+    from jfsr.frozen import zoo
+
+    config = runs.checked_config(GATE)
+    variables, _ = runs.load_variables(GATE)
+    return gates.program(config, variables, {"pose": zoo.load(config.frozen.pose)[1]})
 
 
 def _in_chunks(program: Callable[[Any], Any], images: Float[np.ndarray, "b h w 3"]) -> Any:

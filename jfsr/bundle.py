@@ -107,6 +107,8 @@ def _of_bundle(
     """Variables, note and card of a bundle, as they are."""
     if step != "best" or not ema:
         raise ValueError(f"{bundle} is a bundle, of one step and its average or raw parameters; leave the choice out")
+    if not (bundle / "README.md").exists():
+        raise ValueError(f"{bundle / 'README.md'} is missing; copy the bundle again")
     variables, _ = runs.load_variables(bundle)
     note = load_tree(bundle / runs.PARAMS)[1]
     return variables, note, files.read_text(bundle / "README.md")

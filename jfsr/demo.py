@@ -32,10 +32,11 @@ MAX_FACES = 24  # of one photograph, the largest
 NARROW = 320  # px; on a narrow screen columns become rows
 WAITING = 8  # pictures; a further one is told to come later
 
-HEAD = ("face", "box", "native px", "restored by", "yaw °", "pitch °", "roll °", "moved °")
+HEAD = ("face", "box", "native px", "gate", "restored by", "yaw °", "pitch °", "roll °", "moved °")
 ABOUT = """# jfsr
 Drop a photograph. Faces of 6 to 28 px are restored to 128 px; larger ones are left as they are. A restored face is a
-guess at what was there: it is no evidence of who somebody is. Nothing that you drop is kept."""
+guess at what was there: it is no evidence of who somebody is. *Gate*: how probable it is that a face was small or
+blurred. Nothing that you drop is kept."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +97,9 @@ def _row(number: int, face: PhotoFace) -> list[Any]:
     shown = lambda value: f"{value:+.1f}" if np.isfinite(value) else ""
     box = ", ".join(f"{v:.0f}" for v in face.box_px)
     angles = [shown(v) for v in face.pose_deg]
-    return [number, box, f"{face.native_px:.0f}", face.model or face.why, *angles, shown(face.change_deg).lstrip("+")]
+    gate = f"{face.needs_sr:.2f}" if np.isfinite(face.needs_sr) else ""
+    moved = shown(face.change_deg).lstrip("+")
+    return [number, box, f"{face.native_px:.0f}", gate, face.model or face.why, *angles, moved]
 
 
 # ---- The page

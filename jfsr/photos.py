@@ -33,6 +33,7 @@ REACH = 1.75
 PENDING = 16  # photographs, or twice as many faces, that are restored together
 
 Name = TypeVar("Name")
+Decide = Callable[[UInt8[np.ndarray, "b 128 128 3"]], Float[np.ndarray, " b"]]
 ReadPose = Callable[[UInt8[np.ndarray, "b 128 128 3"]], Float[np.ndarray, "b 3"]]
 
 
@@ -61,6 +62,8 @@ class PhotoFace:
       why: why it was left alone; '' if it was not.
       original: the square as it is, enlarged or reduced by Pillow's bicubic filter; uint8 [128, 128, 3].
       image: the restored face; ``original`` if it was left alone.
+      needs_sr: the quality gate's probability that ``original`` was small or blurred; NaN without a gate. It is said,
+        and decides nothing: the size does.
       pose_before, pose_deg: (yaw, pitch, roll) read off ``original`` and off ``image``; NaN without a pose network.
     """
 
@@ -73,6 +76,7 @@ class PhotoFace:
     image: UInt8[np.ndarray, "s s 3"]
     pose_before: Float[np.ndarray, "3"]
     pose_deg: Float[np.ndarray, "3"]
+    needs_sr: float = math.nan
 
     @property
     def native_px(self) -> float:
@@ -99,11 +103,12 @@ class BySize:
     Args:
       networks: restorers, one or several.
       pose: reads (yaw, pitch, roll) in degrees off uint8 faces, see :func:`jfsr.api.read_pose`; None = no poses.
+      gate: the probability that a face needs restoring, see :func:`jfsr.api.gate`; None = none.
     """
 
-    def __init__(self, networks: Sequence[Network], *, pose: ReadPose | None):
+    def __init__(self, networks: Sequence[Network], *, pose: ReadPose | None, gate: Decide | None = None):
         self.networks = sorted(networks, key=_input_px)
-        self.read_pose = pose
+        self.read_pose, self.gate = pose, gate
         if not networks:
             raise ValueError("no network to restore faces by")
         if len(sizes := {n.hr_size for n in networks}) > 1:
@@ -151,6 +156,9 @@ class BySize:
                 restored = metrics.to_8bit(network.predict(np.stack(lr).astype(np.float32) / 255.0))
                 for k, image in zip(mine, restored, strict=True):
                     faces[k] = dataclasses.replace(faces[k], image=in_colour(image, faces[k].original))
+        if self.gate and faces:
+            needs = self.gate(np.stack([face.original for face in faces]))
+            faces = [dataclasses.replace(face, needs_sr=float(p)) for face, p in zip(faces, needs, strict=True)]
         if self.read_pose and faces:
             before = self.read_pose(np.stack([face.original for face in faces]))
             after = self.read_pose(np.stack([face.image for face in faces]))

@@ -94,7 +94,7 @@ def test_a_name_is_a_bundle_that_ships(run, tmp_path, monkeypatch, capsys):
         api.load("msgan-x8")
 
 
-@pytest.mark.parametrize("name", runs.shipped())
+@pytest.mark.parametrize("name", [name for name in runs.shipped() if name != api.GATE])
 def test_what_ships_computes_what_its_export_did_and_has_a_card(name):
     folder = runs.SHIPPED / name
     assert api.load(name, check=True).config.frozen.pose == api.PHOTO_POSE

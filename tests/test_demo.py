@@ -40,9 +40,9 @@ def test_what_is_shown_of_a_photograph(picture):
     (first, second) = seen.rows  # the largest first
     assert first[0] == 1
     assert first[1] == "100, 20, 180, 100"
-    assert first[3].startswith("large enough")
-    assert second[3] == "squares"
-    assert second[4:7] == ["+10.0", "-20.0", "+30.0"]
+    assert first[4].startswith("large enough")
+    assert second[3:5] == ["0.75", "squares"]
+    assert second[5:8] == ["+10.0", "-20.0", "+30.0"]
     assert all(len(row) == len(demo.HEAD) for row in seen.rows)
 
 

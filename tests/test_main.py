@@ -166,7 +166,7 @@ def test_data_check_names_what_is_wrong(faces, tmp_path, capsys):
     assert "line 2: yaw_deg is 'left'" in refused(capsys, "data", "check", tmp_path / "in")
 
 
-@pytest.mark.parametrize("words", [(), ("restor",), ("restore",), ("data",), ("export", "x")])
+@pytest.mark.parametrize("words", [(), ("restor",), ("restore",), ("data",), ("export",)])
 def test_wrong_words_exit_with_2(words, capsys):
     with pytest.raises(SystemExit) as caught:
         call(*words)

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jfsr import photos
+from jfsr import api, photos
 from jfsr.data.boxes import Face
+from jfsr.data.images import read_image
 from jfsr.data.photos import Square
 from jfsr.photos import BySize, PhotoFace
+from jfsr.training import runs
 
 RNG = np.random.default_rng(0)
 
@@ -62,6 +64,29 @@ def test_a_face_goes_to_the_network_of_its_size_or_is_left_alone_with_a_reason()
     assert chosen[57][1] == "large enough: 57 px, and the networks take 32"
     with pytest.raises(ValueError, match="no network"):
         BySize([], pose=None)
+
+
+def test_what_the_gate_says_of_each_face_is_said_and_decides_nothing():
+    gate = lambda images: images.reshape(len(images), -1).mean(1).astype(np.float32) / 255
+    photo = smooth(200, 120)
+    faces = [at(20, 20, 16), at(100, 40, 60)]
+    plain = BySize(networks(), pose=None).photo(photo, faces)
+    told = BySize(networks(), pose=None, gate=gate).photo(photo, faces)
+    assert all(np.isnan(face.needs_sr) for face in plain)
+    for before, face in zip(plain, told, strict=True):
+        np.testing.assert_allclose(face.needs_sr, face.original.mean() / 255, rtol=1e-5)
+        assert (face.model, face.why) == (before.model, before.why)
+
+
+@pytest.mark.skipif(api.GATE not in runs.shipped(), reason="no gate ships")
+def test_the_gate_that_ships_tells_a_small_face_and_has_a_card():
+    photo = read_image(runs.SAMPLE)  # its face has 20 pixels
+    points = (
+        (np.array([[204.0, 99.7], [246.0, 102.5], [223.9, 127.1], [201.5, 138.2], [244.0, 141.0]]) + 0.5) * 96 / 512
+    )
+    (face,) = BySize(networks(), pose=None, gate=api.gate()).photo(photo, [Face(np.zeros(4), points - 0.5, 1.0)])
+    assert face.needs_sr > 0.5
+    assert "non-commercial" in (runs.SHIPPED / api.GATE / "README.md").read_text()
 
 
 def test_many_photographs_share_batches_and_get_what_each_gets_alone():

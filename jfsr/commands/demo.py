@@ -16,7 +16,7 @@ def demo(args: argparse.Namespace) -> None:
         import gradio  # noqa: F401 - reads its folder from the environment
 
         networks = [api.load(name) for name in photos.models(args.checkpoint)]
-        by = photos.BySize(networks, pose=api.read_pose)
+        by = photos.BySize(networks, pose=api.read_pose, gate=api.gate())
         find = photos.detector()
         where = f"http://{f'[{args.host}]' if ':' in args.host else args.host}:{args.port}"
         print(f"{where} (Ctrl-C ends it)", flush=True)

@@ -75,7 +75,7 @@ def _photos(args: argparse.Namespace, *, pose: bool, videos: bool = False) -> di
     find = no_detector if boxes is not None else photos.detector(smallest_px=float(args.smallest))
     return {
         "pictures": pictures,
-        "by": photos.BySize(networks, pose=api.read_pose if pose else None),
+        "by": photos.BySize(networks, pose=api.read_pose if pose else None, gate=api.gate()),
         "find": find,
         "boxes": boxes,
     }

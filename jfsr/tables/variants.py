@@ -21,7 +21,7 @@ STEPS = ("train.steps", "train.pixel_steps", "train.joint_steps")
 # How a step is computed or what is kept of it; nothing that the paper decides.
 IGNORED = (
     "method", "seed", "parallel", "model.remat", "train.guard", "train.max_bad_run", "data.shuffle", "data.degrade_on",
-    "log.", "checkpoint.", "val.",
+    "data.where", "log.", "checkpoint.", "val.",
 )  # fmt: skip
 DATASETS = "data.sources"  # of these keys, the names of the data sets
 

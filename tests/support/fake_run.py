@@ -69,6 +69,7 @@ def new_config(method="fake", pose=""):
                 "degradation": "bicubic",
                 "clean_share": 0.0,
                 "degrade_on": "host",
+                "where": "files",
             },
             "checkpoint": {"every": 10, "keep": 3, "best": "val/psnr", "mode": "max"},
         }

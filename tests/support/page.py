@@ -36,7 +36,11 @@ def find(photo):
     return [Face(np.array([34.0, 34, 50, 52]), POINTS, 0.9), big][: 1 + (photo.shape[1] > 150)]
 
 
-BY = photos.BySize([Squares()], pose=pose)
+def gate(images):
+    return np.full(len(images), 0.75, np.float32)
+
+
+BY = photos.BySize([Squares()], pose=pose, gate=gate)
 
 if __name__ == "__main__":
     port, seconds = int(sys.argv[1]), float(sys.argv[2])
