@@ -7,6 +7,7 @@ removed as soon as it is read, the pictures shown go after ten minutes, or with 
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import os
 import pathlib
@@ -122,6 +123,7 @@ def own_folder() -> Iterator[None]:
     """A folder for gradio's files, which is removed with all that is in it, by Ctrl-C and by SIGTERM, too."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = tempfile.mkdtemp(prefix="jfsr_demo_")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # gradio's threads may write once more as they end
     os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
     try:
         yield
