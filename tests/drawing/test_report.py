@@ -57,6 +57,7 @@ def test_in_a_browser_tables_sort_pictures_enlarge_and_400_px_are_enough(browser
     provenance = {"config": "0123456789ab" * 6}
     (tmp_path / "report.html").write_text(report.page(result, {"Faces": (picture, "as restored")}, provenance), "utf-8")
     browser.set_window_size(1280, 1000)
+    browser.get_log("browser")  # of pages before this one
     browser.get((tmp_path / "report.html").as_uri())
     find = lambda selector: browser.find_elements("css selector", selector)
     table = find("table")[0]
