@@ -114,7 +114,8 @@ def check_port(host: str, port: int) -> None:
             probe.bind((host, port))
     except OSError as error:
         raise ValueError(
-            f"port {port} of {host} cannot be had ({os.strerror(error.errno or 0)}); give another: --port={port + 1}"
+            f"port {port} of {host} cannot be had ({os.strerror(error.errno or 0)}); give another: "
+            f"--port={port + 1}; or, if the address is not this computer's, another --host"
         ) from error
 
 
@@ -131,16 +132,22 @@ def own_folder() -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def gradio() -> Any:
+    """The package; ImportError that says how to get it."""
+    try:
+        import gradio
+    except ImportError as error:
+        raise ImportError("the page is made by gradio; pip install 'jfsr[demo]'") from error
+    return gradio
+
+
 def page(by: BySize, find: album.Find) -> Any:
     """The page, a ``gradio.Blocks``.
 
     Raises:
       ImportError: the extra 'demo' is absent.
     """
-    try:
-        import gradio as gr
-    except ImportError as error:
-        raise ImportError("the page is made by gradio; pip install 'jfsr[demo]'") from error
+    gr = gradio()
 
     def claim(upload: str | None) -> str | None:
         """Gives an upload a place of its own: two people may drop the same picture."""
@@ -193,8 +200,7 @@ def page(by: BySize, find: album.Find) -> Any:
 
 def serve(by: BySize, find: album.Find, *, host: str, port: int, wait: bool = True) -> Any:
     """Serves the page until it is interrupted, or with ``wait=False`` until ``close()`` of what is returned."""
-    import gradio as gr
-
+    gr = gradio()
     plain = ["system-ui", "sans-serif"]  # fonts of this computer: the page asks nothing of the network
     blocks = page(by, find)
     blocks.launch(

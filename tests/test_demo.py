@@ -89,6 +89,12 @@ def test_a_port_that_is_taken_is_one_line(capsys):
     demo.check_port("127.0.0.1", _free_port())
 
 
+def test_without_gradio_it_is_said_how_to_get_it(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert main(["demo", f"--port={_free_port()}"]) == 2
+    assert capsys.readouterr().err == "jfsr: the page is made by gradio; pip install 'jfsr[demo]'\n"
+
+
 def test_the_sample_ships_with_what_it_is():
     assert read_image(runs.SAMPLE).shape == (96, 96, 3)
     assert "public domain" in (runs.SAMPLE.parent / "README.md").read_text()

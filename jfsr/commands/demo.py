@@ -13,8 +13,7 @@ def demo(args: argparse.Namespace) -> None:
 
     demo.check_port(args.host, args.port)  # before anything is loaded
     with demo.own_folder():
-        import gradio  # noqa: F401 - reads its folder from the environment
-
+        demo.gradio()  # before anything is loaded; it reads its folder from the environment
         networks = [api.load(name) for name in photos.models(args.checkpoint)]
         by = photos.BySize(networks, pose=api.read_pose, gate=api.gate())
         find = photos.detector()

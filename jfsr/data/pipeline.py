@@ -32,7 +32,7 @@ from jfsr.config import nearest
 from jfsr.data import boxes, datasets, looks, misalign, packed, records
 from jfsr.data.crops import Cropped, check_rule
 from jfsr.data.datasets import building, folder, official, synthetic_heads
-from jfsr.data.mixture import BLOCK, IDENTITIES, Mixture  # noqa: F401 - BLOCK and IDENTITIES for others
+from jfsr.data.mixture import Mixture
 from jfsr.data.operators import NATIVE, OPERATORS
 from jfsr.data.records import BadRecord, Record
 from jfsr.geometry import HR_SIZE

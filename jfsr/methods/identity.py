@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jfsr import config as configs
-from jfsr.data import people, pipeline
+from jfsr.data import mixture, people, pipeline
 from jfsr.frozen import zoo
 from jfsr.methods import common
 from jfsr.methods.common import AXIS, Net, State
@@ -135,11 +135,11 @@ def class_of(identity: Int[Array, " b"], count: tuple[int, ...]) -> Int[Array, "
     """The class of each person in [0, sum(count)): those of the first source first; -1 for anybody else.
 
     Args:
-      identity: numbers of the pipeline: source · ``pipeline.IDENTITIES`` + number within the source; -1 = unknown.
+      identity: numbers of the pipeline: source · ``mixture.IDENTITIES`` + number within the source; -1 = unknown.
       count: people in each source.
     """
     sizes = jnp.array(count, jnp.int32)
-    source, number = identity // pipeline.IDENTITIES, identity % pipeline.IDENTITIES
+    source, number = identity // mixture.IDENTITIES, identity % mixture.IDENTITIES
     inside = jnp.clip(source, 0, len(count) - 1)
     known = (identity >= 0) & (source < len(count)) & (number < sizes[inside])
     return jnp.where(known, (jnp.cumsum(sizes) - sizes)[inside] + number, -1)

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from jfsr import geometry, methods
-from jfsr.data import operators, pipeline
+from jfsr.data import mixture, operators, pipeline
 
 COUNTS = {"many": 7, "few": 3}
 
@@ -130,15 +130,15 @@ def test_every_face_appears_once_an_epoch_in_an_order_of_its_own(data):
 def test_sources_are_mixed_by_weight_and_share_no_identity(data):
     data.flip = 0.0
     data.sources.few = section(pipeline_dir(data, "few"), weight=0.5)
-    batches = take(1, data, batch=2 * pipeline.BLOCK)
+    batches = take(1, data, batch=2 * mixture.BLOCK)
     identity = batches[0]["identity"]
-    of_many = identity >= pipeline.IDENTITIES  # sources are numbered in the order of their names
+    of_many = identity >= mixture.IDENTITIES  # sources are numbered in the order of their names
     of_few = (identity >= 0) & ~of_many
     counts = np.bincount(which(batches[0]), minlength=7)
     # 160 positions show seven faces, 80 show three; faces 0 to 2 are in both sources.
     assert counts[3:].sum() == pytest.approx(160 * 4 / 7, abs=4)
     assert counts[:3].sum() == pytest.approx(160 * 3 / 7 + 80, abs=4)
-    np.testing.assert_array_equal(identity[of_many] - pipeline.IDENTITIES, which(batches[0])[of_many] // 2)
+    np.testing.assert_array_equal(identity[of_many] - mixture.IDENTITIES, which(batches[0])[of_many] // 2)
     np.testing.assert_array_equal(identity[of_few], which(batches[0])[of_few] // 2)
     assert of_many.sum() == pytest.approx(160 * 6 / 7, abs=2)
     assert of_few.sum() == pytest.approx(80 * 2 / 3, abs=2)

@@ -11,7 +11,7 @@ from support import ROOT
 from support.steps import Run, faces
 
 from jfsr import config as configs
-from jfsr.data import pipeline
+from jfsr.data import mixture
 from jfsr.frozen import zoo
 from jfsr.methods import identity
 from jfsr.training import warm_start
@@ -68,10 +68,10 @@ def test_people_are_counted_in_the_data_and_keep_apart_between_sources(load_conf
     assert identity.counted(counted) is counted
     assert configs.from_json(configs.to_json(counted)).model.people == (2, 3)
 
-    numbers = jnp.array([0, 1, -1, pipeline.IDENTITIES, pipeline.IDENTITIES + 2, pipeline.IDENTITIES + 3])
+    numbers = jnp.array([0, 1, -1, mixture.IDENTITIES, mixture.IDENTITIES + 2, mixture.IDENTITIES + 3])
     got = identity.class_of(numbers, counted.model.people)
     np.testing.assert_array_equal(got, [0, 1, -1, 2, 4, -1])
-    np.testing.assert_array_equal(identity.class_of(jnp.array([2 * pipeline.IDENTITIES]), (2, 3)), [-1])
+    np.testing.assert_array_equal(identity.class_of(jnp.array([2 * mixture.IDENTITIES]), (2, 3)), [-1])
 
     nobody = people_in(tmp_path / "nobody", ["", ""])
     config.data.sources = {"only": {**config.data.sources.a.to_dict(), "dir": str(nobody)}}
